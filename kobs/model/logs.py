@@ -38,6 +38,13 @@ class LossReason(enum.StrEnum):
     """Deleted on request."""
 
 
+class Finding(enum.StrEnum):
+    """What else the ledger records: nothing of it is a loss."""
+
+    DOUBLES_REMOVED = "doubles_removed"
+    """Rows that two servers had inserted for the same positions; one of each is left."""
+
+
 class LogSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Identity of a source. `path` is the file's path without rotation suffixes; for a journal its folder."""
 

@@ -59,6 +59,9 @@ def decode(frame: bytes, kind: FrameKind, header_type: type[T], *, max_raw_bytes
     if raw_size > max_raw_bytes:
         raise RejectedError("frame_too_large", f"frame of {raw_size} bytes uncompressed: the limit is {max_raw_bytes} bytes; send smaller requests")
     try:
+        # A zstd frame may name its own size, which the decompressor would believe and allocate.
+        if zstandard.frame_content_size(frame[_HEAD.size :]) != raw_size:
+            raise RejectedError("malformed_frame", f"frame's compressed part does not hold the {raw_size} bytes that its head says")
         raw = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(frame[_HEAD.size :], max_output_size=raw_size)
     except zstandard.ZstdError as error:
         raise RejectedError("malformed_frame", f"frame cannot be uncompressed: {error}") from error

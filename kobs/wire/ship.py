@@ -111,7 +111,10 @@ class LogRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int = 0
     """How often batches of this agent have moved between servers."""
     previous_server: str = ""
-    """The server instance that may still be busy with batches of this request; empty if none is."""
+    """The server instance that may still be busy with batches of this agent; empty if none is, "unknown" if it never
+    answered."""
+    moved_ms: int = 0
+    """How long ago the last request to `previous_server` was sent."""
     streams: list[Stream] = []
     batches: list[Batch] = []
     losses: list[Loss] = []
@@ -148,6 +151,7 @@ class PositionsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     agent: str
     previous_server: str = ""
+    moved_ms: int = 0
     attempt: int = 0
     streams: list[Stream]
 

@@ -29,7 +29,10 @@ CREATE TABLE {database}.ledger (
   start UInt64,
   reason LowCardinality(String),
   end UInt64,
+  -- how many bytes are missing; unknown where nobody could see the end
   bytes Nullable(UInt64),
+  -- 1: the bytes were left out of an entry that is stored and covers them
+  in_row UInt8,
   rows UInt64,
   first_ts DateTime64(9, 'UTC'),
   last_ts DateTime64(9, 'UTC'),
@@ -70,3 +73,18 @@ CREATE TABLE {database}.agents (
   seen DateTime64(3, 'UTC')
 ) ENGINE = ReplacingMergeTree(seen)
 ORDER BY agent;
+
+-- Moves of an agent between servers over one store. A server that takes over raises the fence first; the one before
+-- finds it and inserts nothing more. What slipped through is swept: `swept` counts how often that was done.
+CREATE TABLE {database}.log_fences (
+  agent String,
+  attempt UInt64,
+  server String,
+  sources Array(UInt64),
+  namespaces Array(String),
+  first_ts DateTime64(9, 'UTC'),
+  last_ts DateTime64(9, 'UTC'),
+  swept UInt8,
+  at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(swept)
+ORDER BY (agent, attempt, server);

@@ -1,0 +1,259 @@
+"""Sends shipments until they are answered.
+
+One request is under way at a time. What was not answered is sent again with the same boundaries, marked as a retry. An
+agent stays with one server; it moves on when that fails, and then says which one may still be busy with its batches.
+"""
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from kobs import __version__, telemetry
+from kobs.collectors.logs.registry import Log
+from kobs.collectors.logs.state import State
+from kobs.collectors.logs.tailing import Shipment
+from kobs.config import AgentSettings
+from kobs.errors import ConfigError, RetryableError
+from kobs.wire import frames
+from kobs.wire.ship import (
+    AgentReport,
+    Batch,
+    BatchStatus,
+    Claim,
+    LogAnswer,
+    LogRequest,
+    Loss,
+    PositionsAnswer,
+    PositionsRequest,
+    Stream,
+)
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+_REFUSED_PAUSE_SECONDS = 10.0
+_TRIES_A_SERVER = 2
+_ANSWER_MARGIN_SECONDS = 30.0
+
+Answer = TypeVar("Answer", LogAnswer, PositionsAnswer)
+
+log = telemetry.get_logger(__name__)
+_requests = telemetry.counter("kobs_agent_log_requests_total", "Requests with logs, by what became of them.", ("outcome",))
+
+
+class Delivery:
+    """The way to the servers."""
+
+    def __init__(self, settings: AgentSettings, state: State, *, cluster: str, node: str, answer_seconds: float = 60.0) -> None:
+        self._settings = settings
+        self._state = state
+        self._cluster = cluster
+        self._node = node
+        self._servers = list(settings.servers)
+        self._failures = 0
+        self._sequence = 0
+        self._uncertain = state.last_server() if state.batches() else ""
+        self._uncertain_at = time.monotonic()
+        self.problem = ""
+        self._client = httpx.AsyncClient(
+            verify=_trust(settings.ca_file),
+            timeout=httpx.Timeout(answer_seconds + _ANSWER_MARGIN_SECONDS, connect=5.0),
+            limits=httpx.Limits(max_connections=2),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def send(self, shipment: Shipment, report: AgentReport) -> LogAnswer:
+        """Send a shipment until a server has answered it. Cancel to give up: nothing is lost by that."""
+        retry = False
+        while True:
+            frame = await asyncio.to_thread(self._encode, shipment, report, retry=retry)
+            try:
+                answer = await self._post("/kobs/v1/ship/logs", frame, LogAnswer, uncertain=bool(shipment.batches))
+            except RetryableError as error:
+                retry = True
+                await asyncio.sleep(error.retry_after_seconds)
+                continue
+            if len(answer.batches) != len(shipment.batches):
+                self.problem = f"{self._servers[0]} answered {len(answer.batches)} of {len(shipment.batches)} batches"
+                await asyncio.sleep(_REFUSED_PAUSE_SECONDS)
+                continue
+            waits = [each.retry_after_seconds for each in answer.batches if each.status is BatchStatus.RETRY]
+            if waits:
+                await asyncio.sleep(max(waits))
+            return answer
+
+    async def positions(self, asked: list[Log]) -> PositionsAnswer:
+        """Ask up to where sources are in the store, until a server has answered."""
+        while True:
+            request = PositionsRequest(
+                agent=self._state.agent,
+                previous_server=self._uncertain,
+                moved_ms=self._moved_ms(),
+                attempt=self._state.attempt(),
+                streams=[entry.stream for entry in asked],
+            )
+            frame = frames.encode(frames.FrameKind.POSITIONS, request, [])
+            try:
+                return await self._post("/kobs/v1/ship/positions", frame, PositionsAnswer, uncertain=False)
+            except RetryableError as error:
+                await asyncio.sleep(error.retry_after_seconds)
+
+    def _encode(self, shipment: Shipment, report: AgentReport, *, retry: bool) -> bytes:
+        streams: dict[int, int] = {}
+        described: list[Stream] = []
+
+        def index(source: int, stream: Stream) -> int:
+            if source not in streams:
+                streams[source] = len(described)
+                described.append(stream)
+            return streams[source]
+
+        batches = [
+            Batch(
+                stream=index(batch.boundaries.source, batch.log.stream),
+                segment=batch.boundaries.segment,
+                start=batch.boundaries.start,
+                end=batch.boundaries.end,
+                length=len(batch.payload),
+                read_ns=batch.boundaries.read_ns,
+                utc_offset_s=batch.boundaries.utc_offset_s,
+                grouping=batch.boundaries.grouping,
+                tail_segment=batch.boundaries.tail_segment,
+                tail_end=batch.boundaries.tail_end,
+                retry=retry or batch.retry,
+                head=batch.segment.head,
+            )
+            for batch in shipment.batches
+        ]
+        losses = [
+            Loss(
+                stream=index(loss.source, loss.stream),
+                segment=loss.segment,
+                start=loss.start,
+                end=loss.end,
+                reason=loss.reason,
+                first_ns=loss.first_ns,
+                last_ns=loss.last_ns,
+                detail=loss.detail,
+            )
+            for loss in shipment.losses
+        ]
+        claims = [
+            Claim(
+                stream=index(claim.segment.source, claim.segment.stream),
+                segment=claim.segment.segment,
+                size=claim.size,
+                closed=claim.closed,
+                head=claim.segment.head,
+            )
+            for claim in shipment.claims
+        ]
+        self._sequence += 1
+        request = LogRequest(
+            agent=self._state.agent,
+            cluster=self._cluster,
+            node=self._node,
+            sequence=self._sequence,
+            sent_ns=time.time_ns(),
+            attempt=self._state.attempt(),
+            previous_server=self._uncertain,
+            moved_ms=self._moved_ms(),
+            streams=described,
+            batches=batches,
+            losses=losses,
+            claims=claims,
+            report=report,
+        )
+        return frames.encode(frames.FrameKind.LOGS, request, [batch.payload for batch in shipment.batches])
+
+    def _moved_ms(self) -> int:
+        return int((time.monotonic() - self._uncertain_at) * 1000) if self._uncertain else 0
+
+    async def _post(
+        self, path: str, frame: bytes, answer_type: type[Answer], *, uncertain: bool
+    ) -> Answer:
+        server = self._servers[0]
+        headers = {"Content-Type": frames.CONTENT_TYPE, "User-Agent": f"kobs-agent/{__version__}"}
+        token = self._token()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            response = await self._client.post(server + path, content=frame, headers=headers)
+        except httpx.ConnectError as error:
+            raise self._failed(server, str(error) or "no connection", pause=None, uncertain=False) from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise self._failed(server, reason, pause=None, uncertain=uncertain) from error
+        if response.status_code != httpx.codes.OK:
+            busy = response.status_code in (429, 503)
+            pause = _retry_after(response) if busy else _REFUSED_PAUSE_SECONDS
+            reason = f"status {response.status_code}: {response.text[:300]}"
+            raise self._failed(server, reason, pause=pause, uncertain=uncertain and response.status_code >= 500)
+        try:
+            answer = msgspec.json.decode(response.content, type=answer_type)
+        except msgspec.DecodeError as error:
+            raise self._failed(server, f"unreadable answer: {error}", pause=None, uncertain=uncertain) from error
+        self._answered(answer)
+        return answer
+
+    def _answered(self, answer: LogAnswer | PositionsAnswer) -> None:
+        if self.problem:
+            log.info("The server answers again.", server=self._servers[0])
+        self.problem = ""
+        self._failures = 0
+        _requests.labels("answered").inc()
+        self._state.answered_by(answer.server)
+        still_out = isinstance(answer, LogAnswer) and any(each.status is BatchStatus.RETRY for each in answer.batches)
+        if isinstance(answer, LogAnswer) and not still_out:
+            self._uncertain = ""
+
+    def _failed(self, server: str, reason: str, *, pause: float | None, uncertain: bool) -> RetryableError:
+        self._failures += 1
+        _requests.labels("failed").inc()
+        if uncertain:
+            # That server may have inserted, or may still: whoever gets the batches next must know.
+            self._uncertain = self._state.last_server() or "unknown"
+            self._uncertain_at = time.monotonic()
+            self._state.moved()
+        if self.problem != f"{server}: {reason}":
+            log.warning("The server cannot be reached or refuses; logs wait in their files.", server=server, error=reason)
+        self.problem = f"{server}: {reason}"
+        if self._failures % _TRIES_A_SERVER == 0:
+            self._servers.append(self._servers.pop(0))
+        if pause is None:
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 8), _LONGEST_PAUSE_SECONDS)
+        return RetryableError(reason, retry_after_seconds=pause)
+
+    def _token(self) -> str:
+        if self._settings.token is not None:
+            return self._settings.token.get_secret_value()
+        if self._settings.token_file is not None:
+            try:
+                return self._settings.token_file.read_text().strip()
+            except OSError as error:
+                self.problem = f"agent.token_file {self._settings.token_file}: {error.strerror}"
+        return ""
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"agent.ca_file {ca_file}: {error}; expected a file with certificates (PEM)") from error
+
+
+def _retry_after(response: httpx.Response) -> float:
+    try:
+        return min(max(float(response.headers.get("Retry-After", "1")), 0.1), 60.0)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,53 @@
+"""Lets logs go when their time is over: once at start, then every hour, one server at a time being enough."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from kobs import telemetry
+from kobs.config import StorageSettings
+from kobs.errors import KobsError
+from kobs.model.scope import Scope
+from kobs.storage import retention
+from kobs.storage.clickhouse import Store
+
+_EVERY_SECONDS = 3600.0
+_LEDGER_DAYS = 90
+"""The ledger's summary outlives the rows by this."""
+
+log = telemetry.get_logger(__name__)
+_dropped = telemetry.counter("kobs_ingest_log_partitions_expired_total", "Partitions of logs whose time was over.")
+
+
+class Retention:
+    """Drops expired partitions of logs."""
+
+    def __init__(
+        self, store: Store, settings: StorageSettings, *, scope: Scope, now: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._now = now
+        classes = [settings.keep_days, *(rule.days for rule in settings.keep)]
+        self._ledger_days = max(classes) + _LEDGER_DAYS
+
+    async def run(self) -> None:
+        """Look for expired partitions every hour, until cancelled."""
+        while True:
+            try:
+                await self._store.run(self.expire_now)
+            except KobsError as error:
+                log.warning("Expired logs could not be dropped; it is tried again in an hour.", error=error)
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    def expire_now(self) -> int:
+        """Drop what has expired, and return how many partitions that were."""
+        today = int(self._now() // 86_400)
+        partitions = retention.find_expired(self._store, self._scope, today=today)
+        for partition in partitions:
+            retention.expire(self._store, partition)
+            _dropped.inc()
+        retention.expire_ledger(self._store, days=self._ledger_days)
+        if partitions:
+            log.info("Logs whose time was over were dropped.", partitions=len(partitions))
+        return len(partitions)
