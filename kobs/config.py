@@ -434,6 +434,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(default=None)
 
     @classmethod
     def settings_customise_sources(
@@ -466,6 +467,11 @@ class Settings(BaseSettings):
         if key not in _settings_by_key():
             raise KeyError(key)
         return showable(functools.reduce(getattr, key.split("."), self))
+
+    @property
+    def file(self) -> Path | None:
+        """The file that was read, for processes that are started with the same settings."""
+        return self._file
 
     def check_listen(self) -> None:
         """Refuse an address that others can reach while no token is set.
@@ -592,6 +598,7 @@ def load(path: Path | None, *, overrides: Mapping[str, object] | None = None) ->
         heading = "" if len(errors) == 1 else f"{len(errors)} settings are wrong:\n  "
         raise ConfigError(heading + "\n  ".join(errors))
     settings._origins.update(origins)  # noqa: SLF001 - this function is how a Settings learns its origins
+    settings._file = path  # noqa: SLF001 - likewise
     return settings
 
 

@@ -51,9 +51,9 @@ def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             process.terminate()
 
 
-@pytest.fixture(params=["embedded", "http"])
+@pytest.fixture(scope="module", params=["embedded", "http"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an engine, once in this process and once by HTTP; for `open_store` with a database of its own."""
+    """The URL of an engine, once in this process and once by HTTP; for tests that open it themselves."""
     if request.param == "embedded":
         return f"chdb://{request.getfixturevalue('engine_folder')}"
     return str(request.getfixturevalue("clickhouse_server"))
@@ -73,6 +73,18 @@ def store(store_url: str, database_name: str) -> Iterator[Store]:
         yield opened
     finally:
         opened.command(f"DROP DATABASE {database_name} SYNC")
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def shared_store(store_url: str) -> Iterator[Store]:
+    """A store with an empty schema, in both forms, for tests that write nothing: all of a module have the same."""
+    name = f"shared_{next(_DATABASE_NUMBERS)}"
+    opened = Store(store_url, database=name, threads=4)
+    try:
+        yield opened
+    finally:
+        opened.command(f"DROP DATABASE {name} SYNC")
         opened.close()
 
 

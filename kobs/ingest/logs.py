@@ -29,6 +29,7 @@ from kobs.storage.log_writes import Reach
 from kobs.wire import frames
 from kobs.wire.ship import (
     GROUPING_VERSION,
+    AgentReport,
     Batch,
     BatchAnswer,
     BatchStatus,
@@ -57,6 +58,7 @@ class _Node:
     """What this server knows of a node's agent."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    report: AgentReport | None = None
     noted_at: float = 0.0
     taken_over: tuple[str, int] = ("", -1)
     """The agent and attempt that were taken over from another server."""
@@ -133,6 +135,7 @@ class LogIngest:
                 node.taken_over = (request.agent, request.attempt)
                 deadline = time.monotonic() + self._settings.request_timeout_seconds
             answers = await self._insert(request, prepared, deadline=deadline)
+            node.report = request.report
             await self._note(node, request)
         for answer in answers:
             _batches.labels(answer.status).inc()
@@ -162,6 +165,10 @@ class LogIngest:
                 break
             del self._nodes[oldest]
         return node
+
+    def reports(self) -> dict[str, AgentReport]:
+        """Return the last report of each node's agent that this server has seen, by the node's name."""
+        return {name: node.report for (_, name), node in self._nodes.items() if node.report is not None}
 
     # Positions
 

@@ -13,7 +13,8 @@ import re2
 
 from kobs.config import StorageSettings
 from kobs.ingest.journal import journal_entries
-from kobs.ingest.parse import line_time_ns, severity, trace_id
+from kobs.ingest.line_time import line_time_ns
+from kobs.ingest.parse import severity, trace_id
 from kobs.model.labels import fingerprint
 from kobs.model.logs import LossReason
 from kobs.storage.log_writes import LOG_ROWS

@@ -330,7 +330,9 @@ def _embedded_opener(netloc: str, path: str, *, max_memory_bytes: int) -> Callab
                 "storage.url: the embedded engine is not installed: pip install kobs[embedded]"
             ) from error
         except EngineError as error:
-            raise engine_errors.from_opening(str(error), folder=str(folder)) from error
+            raise engine_errors.from_opening(
+                str(error), folder=str(folder), locked=embedded.is_locked(folder)
+            ) from error
 
     return connect
 
@@ -352,6 +354,7 @@ def _http_opener(url: str, *, answer_seconds: float) -> Callable[[], Client]:
         username=unquote(parts.username or "default"),
         password=unquote(parts.password or ""),
         autogenerate_session_id=False,
+        dedicated_pool=True,  # so that close() closes its connection
         query_retries=0,
         connect_timeout=5,
         send_receive_timeout=int(answer_seconds),

@@ -4,6 +4,7 @@ What arrives is a memory limit and a folder; what leaves is a file in that folde
 caches and pools are sized for one machine that also does other work.
 """
 
+import fcntl
 from pathlib import Path
 
 from kobs.errors import ConfigError
@@ -61,3 +62,18 @@ def write_config(folder: Path, *, max_memory_bytes: int) -> Path:
     except OSError as error:
         raise ConfigError(f"storage.url: the folder {folder} cannot be written: {error.strerror}") from error
     return path
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether an engine runs on `folder`: it holds a lock on its status file.
+
+    To be asked after opening failed. While this process itself has the folder open, the answer is true.
+    """
+    try:
+        with (folder / "status").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

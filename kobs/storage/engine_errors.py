@@ -12,8 +12,6 @@ from kobs.errors import ConfigError, KobsError, LimitError, RetryableError, Stor
 _MEMORY_LIMIT_EXCEEDED = 241
 _TIMEOUT_EXCEEDED = 159
 _TOO_MANY_PARTS = 252
-_CANNOT_OPEN_FILE = 76
-_ENGINE_ALREADY_OPEN = 36
 _WRITTEN_BY_STATEMENTS = {
     395: "a condition of the statement failed",  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
     457: "the value of a parameter is not of its type",  # BAD_QUERY_PARAMETER
@@ -59,7 +57,7 @@ def from_engine(text: str, *, code: int | None, name: str | None, doing: str) ->
         return RetryableError(said)
     if code == _MEMORY_LIMIT_EXCEEDED:
         if "(total)" in text:
-            return RetryableError(f"{said}; the engine as a whole is at storage.max_memory_bytes")
+            return RetryableError(f"{said}; the engine as a whole is at its limit (embedded: storage.max_memory_bytes)")
         return LimitError(f"{said}; a statement may take half of storage.max_memory_bytes")
     if code == _TIMEOUT_EXCEEDED:
         return LimitError(f"{said}; the setting is storage.query_timeout_seconds")
@@ -70,17 +68,19 @@ def from_engine(text: str, *, code: int | None, name: str | None, doing: str) ->
     return StorageError(f"{said} ({name or 'UNKNOWN'}, code {code})", code=code, name=name or "UNKNOWN")
 
 
-def from_opening(text: str, *, folder: str) -> KobsError:
-    """Return the error for an embedded engine that does not open on `folder`."""
-    found = _CODE.search(text)
-    code = int(found[1]) if found is not None else 0
-    if code == _CANNOT_OPEN_FILE and "lock" in text.lower():
+def from_opening(text: str, *, folder: str, locked: bool) -> KobsError:
+    """Return the error for an embedded engine that does not open on `folder`; `locked`: another process has it.
+
+    The engine writes its reason on standard error only; what it raises says little.
+    """
+    if locked:
         return ConfigError(
             f"storage.url: another kobs runs on the folder {folder}; stop it, or give this one another folder"
         )
-    if code == _ENGINE_ALREADY_OPEN:
+    if "already initialized with path" in text:
         return ConfigError(f"storage.url: this process has an engine open on another folder than {folder}")
-    return from_engine(text, code=code, name=None, doing=f"open the folder {folder}")
+    found = _CODE.search(text)
+    return from_engine(text, code=int(found[1]) if found is not None else 0, name=None, doing=f"open {folder}")
 
 
 def _harmless(text: str) -> str:

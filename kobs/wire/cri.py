@@ -5,6 +5,7 @@ line longer than its buffer in parts, tagged `P` but for the last (`F`); `join_p
 A line that has not this form is kept whole, with the time of the line before it.
 """
 
+import operator
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,15 +31,29 @@ _LINE = re.compile(
 # `2026-11-22T10:15:00.` and nine digits: what both runtimes write, so that the rest of a line is at fixed places.
 _SECOND_END = 20
 _FRACTION_END = 29
+_BLOCK_LINES = 256
+_SECONDS_NS = {b"%02d." % second: second * 1_000_000_000 for second in range(60)}
 
 
 @dataclass(frozen=True, slots=True)
 class CriLines:
-    """Columns, one value a physical line. `kinds` holds PART and STDERR bits, or MALFORMED."""
+    """Columns, one value a physical line. `kinds` holds PART and STDERR bits, or MALFORMED.
 
-    times_ns: list[int]
+    A time is the sum of its two columns: most of them are never asked for where a log is only cut.
+    """
+
+    seconds_ns: list[int]
+    fractions: list[bytes]
     kinds: list[int]
     bodies: list[bytes]
+
+    def time_ns(self, line: int) -> int:
+        """Return the time of a line; of a malformed one, that of the line before it."""
+        return self.seconds_ns[line] + int(self.fractions[line])
+
+    def times_ns(self) -> list[int]:
+        """Return the times of all lines."""
+        return list(map(operator.add, self.seconds_ns, map(int, self.fractions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +75,27 @@ def parse(lines: list[bytes], *, read_ns: int) -> CriLines:
     Source: Kubernetes design proposal "CRI: Log management for container runtimes"; containerd `pkg/cri/io/logger.go`
     (nine digits of fraction, `Z` or an offset), conmon `src/ctr_logging.c` (offset `+00:00`).
     """
-    times: list[int] = []
-    kinds: list[int] = []
-    bodies: list[bytes] = []
-    seconds: dict[bytes, int] = {}
-    zone, start, known = _usual_heads(lines)
-    previous = read_ns
-    for line in lines:
-        kind = known.get(line[_FRACTION_END:start])
-        fraction = line[_SECOND_END:_FRACTION_END]
-        if kind is not None and fraction.isdigit():
-            second = line[:_SECOND_END]
-            base = seconds.get(second)
-            if base is None:
-                base = _second_ns(second[:-1], zone) if second.endswith(b".") else None
-                if base is not None:
-                    seconds[second] = base
-            if base is not None:
-                previous = base + int(fraction)
-                times.append(previous)
-                kinds.append(kind)
-                bodies.append(line[start:])
-                continue
-        time_ns, kind, body = _parse_line(line)
-        if time_ns is not None:
-            previous = time_ns
-        times.append(previous)
-        kinds.append(kind)
-        bodies.append(body)
-    return CriLines(times, kinds, bodies)
+    columns = CriLines([], [], [], [])
+    usual = _Usual(lines[0] if lines else b"")
+    for start in range(0, len(lines), _BLOCK_LINES):
+        block = lines[start : start + _BLOCK_LINES]
+        if usual.parse(block, columns):
+            continue
+        for line in block:
+            time_ns, kind, body = _parse_line(line)
+            if time_ns is None:
+                time_ns = columns.time_ns(-1) if columns.kinds else read_ns
+            columns.seconds_ns.append(time_ns)
+            columns.fractions.append(b"0")
+            columns.kinds.append(kind)
+            columns.bodies.append(body)
+    return columns
 
 
 def join_parts(lines: CriLines) -> Joined:
     """Find which parts make one line, and lay their bodies together in `lines.bodies` at the first of them."""
+    if PART not in lines.kinds and PART | STDERR not in lines.kinds:
+        return Joined({}, {}, {})
     heads: dict[int, int] = {}
     last_parts: dict[int, int] = {}
     waiting: dict[int, list[int]] = {}
@@ -129,17 +132,58 @@ def join_parts(lines: CriLines) -> Joined:
     return Joined(heads, last_parts, pending)
 
 
-def _usual_heads(lines: list[bytes]) -> tuple[bytes, int, dict[bytes, int]]:
-    """Return the zone of the first line, where the content of lines of that zone starts, and their middle parts."""
-    width = 10 if lines and lines[0][_FRACTION_END : _FRACTION_END + 1] == b"Z" else 15
-    zone = lines[0][_FRACTION_END : _FRACTION_END + width - 9] if lines else b""
-    if _ZONE.fullmatch(zone) is None:
-        zone, width = b"Z", 10
-    known: dict[bytes, int] = {}
-    for words, kind in _KINDS.items():
-        known[zone + words + b" "] = kind
-        known[zone + words] = kind
-    return zone, _FRACTION_END + width + 1, known
+class _Usual:
+    """Lines as runtimes write them today, all in one zone and with nine digits of fraction: each part at its place."""
+
+    def __init__(self, first_line: bytes) -> None:
+        zone = first_line[_FRACTION_END : _FRACTION_END + 1]
+        if zone != b"Z":
+            zone = first_line[_FRACTION_END : _FRACTION_END + 6]
+        if _ZONE.fullmatch(zone) is None:
+            zone = b"Z"
+        self._seconds = _Seconds(zone)
+        self._body_start = _FRACTION_END + len(zone) + 10
+        self._kinds = {zone + words + end: kind for words, kind in _KINDS.items() for end in (b" ", b"")}
+
+    def parse(self, lines: list[bytes], columns: CriLines) -> bool:
+        """Append the columns of lines; False, and nothing appended, if one of them differs."""
+        start = self._body_start
+        seconds_ns = self._seconds
+        kinds = self._kinds
+        fractions = [line[_SECOND_END:_FRACTION_END] for line in lines]
+        if not b"".join(fractions).isdigit():
+            return False
+        try:
+            line_seconds = [seconds_ns[line[:_SECOND_END]] for line in lines]
+            line_kinds = [kinds[line[_FRACTION_END:start]] for line in lines]
+        except KeyError:
+            return False
+        columns.seconds_ns.extend(line_seconds)
+        columns.fractions.extend(fractions)
+        columns.kinds.extend(line_kinds)
+        columns.bodies.extend([line[start:] for line in lines])
+        return True
+
+
+class _Seconds(dict[bytes, int]):
+    """`YYYY-MM-DDTHH:MM:SS.` to ns UTC; KeyError for what is no moment."""
+
+    def __init__(self, zone: bytes) -> None:
+        super().__init__()
+        self._zone = zone
+        self._minutes: dict[bytes, int] = {}
+
+    def __missing__(self, text: bytes) -> int:
+        # A quiet container's lines are each in a second of their own.
+        minute = text[:17]
+        minute_ns = self._minutes.get(minute)
+        if minute_ns is None:
+            minute_ns = _second_ns(minute + b"00", self._zone)
+            if minute_ns is None:
+                raise KeyError(text)
+            self._minutes[minute] = minute_ns
+        self[text] = second_ns = minute_ns + _SECONDS_NS[text[17:]]
+        return second_ns
 
 
 def _parse_line(line: bytes) -> tuple[int | None, int, bytes]:

@@ -6,7 +6,7 @@ entries, on the node (which asks where to cut) as on the server (which makes row
 a line beyond `max_body_bytes`, which is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
 
@@ -69,7 +69,7 @@ def split(
         sizes[-1] -= 1
     offsets = list(accumulate(sizes, initial=0))
     offsets.pop()
-    read = _read(lines, format=format, read_ns=read_ns)
+    read = _read(lines, format=format, read_ns=read_ns, with_times=True)
     heads = read.joined.heads
     cut = _cut(read, longest_bytes=max(sizes, default=0), max_body_bytes=max_body_bytes)
     if group and format is not LineFormat.JOURNAL:
@@ -123,7 +123,7 @@ def open_from(
     end = len(payload) - len(lines.pop())
     if not lines or format is LineFormat.JOURNAL:
         return end
-    read = _read(lines, format=format, read_ns=0)
+    read = _read(lines, format=format, read_ns=0, with_times=False)
     _cut(read, longest_bytes=end, max_body_bytes=max_body_bytes)
     pending = read.joined.pending
     first_open = min(pending.values(), default=len(lines))
@@ -151,26 +151,31 @@ class _Read:
     """Physical lines, a column for each of their parts. A line that took in others has the body of all of them."""
 
     times_ns: list[int]
+    """Empty where times are asked for one by one."""
+    time_of: Callable[[int], int] | None
+    """The time of a line; None where lines have no time that tells which belong together."""
     kinds: list[int]
     bodies: list[bytes]
     joined: cri.Joined
     malformed: int
-    is_timed: bool
 
 
-def _read(lines: list[bytes], *, format: LineFormat, read_ns: int) -> _Read:  # noqa: A002  (as above)
+def _read(lines: list[bytes], *, format: LineFormat, read_ns: int, with_times: bool) -> _Read:  # noqa: A002  (as above)
     if format is LineFormat.CRI:
         columns = cri.parse(lines, read_ns=read_ns)
         joined = cri.join_parts(columns)
         malformed = columns.kinds.count(cri.MALFORMED)
-        return _Read(columns.times_ns, columns.kinds, columns.bodies, joined, malformed, is_timed=True)
+        times = columns.times_ns() if with_times else []
+        time_of = times.__getitem__ if with_times else columns.time_ns
+        return _Read(times, time_of, columns.kinds, columns.bodies, joined, malformed)
     kinds = [0] * len(lines)
+    joined = cri.Joined({}, {}, {})
     if format is LineFormat.PLAIN:
-        return _Read([0] * len(lines), kinds, lines.copy(), cri.Joined({}, {}, {}), 0, is_timed=False)
+        return _Read(kinds, None, kinds, lines.copy(), joined, malformed=0)
     records = [journal.parse(line, read_ns=read_ns) for line in lines]
     times = [read_ns if record is None else record[0] for record in records]
     bodies = [line if record is None else record[1] for line, record in zip(lines, records, strict=True)]
-    return _Read(times, kinds, bodies, cri.Joined({}, {}, {}), records.count(None), is_timed=False)
+    return _Read(times, None, kinds, bodies, joined, records.count(None))
 
 
 def _cut(read: _Read, *, longest_bytes: int, max_body_bytes: int) -> dict[int, int]:
@@ -178,7 +183,7 @@ def _cut(read: _Read, *, longest_bytes: int, max_body_bytes: int) -> dict[int, i
     cut: dict[int, int] = {}
     bodies = read.bodies
     for line in range(len(bodies)) if longest_bytes > max_body_bytes else read.joined.last_parts:
-        if len(bodies[line]) > max_body_bytes:
+        if len(bodies[line]) > max_body_bytes and line not in read.joined.heads:
             cut[line] = len(bodies[line]) - max_body_bytes
             bodies[line] = bodies[line][:max_body_bytes]
     return cut
@@ -206,39 +211,38 @@ def _group(read: _Read, indexes: Sequence[int], *, max_body_bytes: int, start_pa
 
 def _linked(read: _Read, indexes: Sequence[int]) -> Linked:
     """Return what tells whether a line is near enough to continue the line before it in its group."""
-    times = read.times_ns
+    time_of = read.time_of
     last_parts = read.joined.last_parts
+    if time_of is None:
+        return lambda first, index: index - first < MAX_GROUP_LINES
 
     def linked(first: int, index: int) -> bool:
         line = indexes[index]
         if line - indexes[first] >= MAX_GROUP_LINES:
             return False
         before = indexes[index - 1]
-        return _latest_after(times, last_parts.get(before, before), line + 1) < MAX_GAP_NS
+        return not _is_later(time_of, last_parts.get(before, before), line + 1)
 
-    def linked_untimed(first: int, index: int) -> bool:
-        return index - first < MAX_GROUP_LINES
-
-    return linked if read.is_timed else linked_untimed
+    return linked
 
 
-def _latest_after(times: list[int], line: int, end: int) -> int:
-    """Return how much later than a line the latest of the lines after it (up to `end`) is, in ns."""
+def _is_later(time_of: Callable[[int], int], line: int, end: int) -> bool:
+    """Tell whether a line after a line (up to `end`) is so much later that nothing can continue it any more."""
+    limit_ns = time_of(line) + MAX_GAP_NS
     if end == line + 2:
-        return times[line + 1] - times[line]
-    return max(times[line + 1 : end], default=times[line]) - times[line]
+        return time_of(line + 1) >= limit_ns
+    return any(time_of(after) >= limit_ns for after in range(line + 1, end))
 
 
 def _first_open(read: _Read, known: Sequence[int], firsts: list[int], *, waiting: int | None) -> int:
     """Return the first line of a stream whose entry may still grow; the number of lines if none may."""
-    times = read.times_ns
-    count = len(times)
+    count = len(read.kinds)
     last = read.joined.last_parts.get(known[-1], known[-1])
     # The line that comes next begins here or later.
     coming = count if waiting is None else waiting
     # The time of a malformed line is that of the line before it, so the last good line stays with what follows.
-    if read.is_timed and any(kind != cri.MALFORMED for kind in read.kinds[last + 1 :]):
-        if _latest_after(times, last, min(coming + 1, count)) >= MAX_GAP_NS:
+    if read.time_of is not None and any(kind != cri.MALFORMED for kind in read.kinds[last + 1 :]):
+        if _is_later(read.time_of, last, min(coming + 1, count)):
             return count
         firsts = [first for first in firsts if coming - known[first] < MAX_GROUP_LINES]
     return known[firsts[0]] if firsts else count

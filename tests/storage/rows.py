@@ -1,8 +1,12 @@
 """Rows for the tables logs and metric_samples."""
 
+import time
+
 import pyarrow as pa
 
-TIME_MS = 1_767_323_045_678
+DAY_MS = 86_400_000
+TIME_MS = int(time.time() * 1000) // DAY_MS * DAY_MS - DAY_MS
+"""The beginning of yesterday: samples that are much older expire at the next merge."""
 
 
 def sample_rows(count: int, *, first_ms: int = TIME_MS, step_ms: int = 15_000, metric: str = "up") -> pa.Table:

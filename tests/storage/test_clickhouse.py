@@ -174,20 +174,22 @@ class TestStatements:
         ],
         ids=["text", "uint64", "int64", "float", "bool", "bool-as-int", "texts", "empty", "null"],
     )
-    def test_a_parameter_is_bound_by_the_engine(self, store: Store, kind: str, value: object) -> None:
-        assert store.select(f"SELECT {{x:{kind}}} AS x", {"x": value})["x"].to_pylist() == [value]
+    def test_a_parameter_is_bound_by_the_engine(self, shared_store: Store, kind: str, value: object) -> None:
+        assert shared_store.select(f"SELECT {{x:{kind}}} AS x", {"x": value})["x"].to_pylist() == [value]
 
-    def test_a_time_is_bound_with_its_fraction(self, store: Store) -> None:
+    def test_a_time_is_bound_with_its_fraction(self, shared_store: Store) -> None:
         moment = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
-        answer = store.select("SELECT toUnixTimestamp64Micro({x:DateTime64(6, 'UTC')}) AS us", {"x": moment})
+        answer = shared_store.select("SELECT toUnixTimestamp64Micro({x:DateTime64(6, 'UTC')}) AS us", {"x": moment})
 
         assert answer["us"].to_pylist() == [1_767_315_845_678_901]
 
-    def test_a_large_parameter_is_bound(self, store: Store) -> None:
+    def test_a_large_parameter_is_bound(self, shared_store: Store) -> None:
         values = [f"value-{i}" for i in range(20_000)]
 
-        answer = store.select("SELECT length({x:Array(String)}) AS n, {x:Array(String)}[-1] AS last", {"x": values})
+        answer = shared_store.select(
+            "SELECT length({x:Array(String)}) AS n, {x:Array(String)}[-1] AS last", {"x": values}
+        )
 
         assert answer.to_pylist() == [{"n": 20_000, "last": "value-19999"}]
 
@@ -202,12 +204,12 @@ class TestStatements:
         ],
         ids=["map", "bytes", "time-without-zone", "written-into-the-text", "no-place"],
     )
-    def test_a_parameter_that_cannot_be_bound_is_refused(self, store: Store, sql: str, value: object) -> None:
+    def test_a_parameter_that_cannot_be_bound_is_refused(self, shared_store: Store, sql: str, value: object) -> None:
         with pytest.raises(StorageError, match="parameter x"):
-            store.select(sql, {"x": value})
+            shared_store.select(sql, {"x": value})
 
-    def test_two_arrays_stand_for_a_map(self, store: Store) -> None:
-        answer = store.select(
+    def test_two_arrays_stand_for_a_map(self, shared_store: Store) -> None:
+        answer = shared_store.select(
             "SELECT mapFromArrays({k:Array(String)}, {v:Array(String)})['b'] AS b", {"k": ["a", "b"], "v": ["1", "2"]}
         )
 
@@ -223,25 +225,25 @@ class TestStatements:
         ],
         ids=["semicolon", "comment", "own-settings", "union"],
     )
-    def test_statements_may_end_as_they_like(self, store: Store, sql: str) -> None:
-        answer = store.select(sql, settings={"max_block_size": 100}, comment="it's \\ a (comment)")
+    def test_statements_may_end_as_they_like(self, shared_store: Store, sql: str) -> None:
+        answer = shared_store.select(sql, settings={"max_block_size": 100}, comment="it's \\ a (comment)")
 
         assert answer["a"].to_pylist() == [1]
 
-    def test_a_setting_of_a_call_ends_with_the_call(self, store: Store) -> None:
+    def test_a_setting_of_a_call_ends_with_the_call(self, shared_store: Store) -> None:
         sql = "SELECT getSetting('max_block_size') AS n"
-        before = store.select(sql)["n"].to_pylist()
+        before = shared_store.select(sql)["n"].to_pylist()
 
-        assert store.select(sql, settings={"max_block_size": 77})["n"].to_pylist() == [77]
-        store.command("SELECT 1", settings={"max_block_size": 78}, comment="c")
-        assert store.select(sql)["n"].to_pylist() == before
+        assert shared_store.select(sql, settings={"max_block_size": 77})["n"].to_pylist() == [77]
+        shared_store.command("SELECT 1", settings={"max_block_size": 78}, comment="c")
+        assert shared_store.select(sql)["n"].to_pylist() == before
 
-    def test_many_threads_share_the_clients(self, store: Store) -> None:
+    def test_many_threads_share_the_clients(self, shared_store: Store) -> None:
         wrong: list[object] = []
 
         def work(number: int) -> None:
             for i in range(20):
-                answer = store.select("SELECT {x:UInt64} AS x", {"x": number * 1000 + i})["x"].to_pylist()
+                answer = shared_store.select("SELECT {x:UInt64} AS x", {"x": number * 1000 + i})["x"].to_pylist()
                 if answer != [number * 1000 + i]:
                     wrong.append(answer)
 
@@ -252,12 +254,12 @@ class TestStatements:
             thread.join()
 
         assert wrong == []
-        assert len(store._opened) <= 4
+        assert len(shared_store._opened) <= 4
 
-    def test_run_works_off_the_event_loop(self, store: Store) -> None:
+    def test_run_works_off_the_event_loop(self, shared_store: Store) -> None:
         async def both() -> tuple[pa.Table, str]:
-            rows = await store.run(store.select, "SELECT 1 AS a", comment="c")
-            return rows, await store.run(lambda: threading.current_thread().name)
+            rows = await shared_store.run(shared_store.select, "SELECT 1 AS a", comment="c")
+            return rows, await shared_store.run(lambda: threading.current_thread().name)
 
         rows, thread = asyncio.run(both())
 
@@ -267,7 +269,7 @@ class TestStatements:
 
 @pytest.mark.clickhouse
 class TestOpening:
-    def test_the_settings_of_the_session_are_set(self, store: Store) -> None:
+    def test_the_settings_of_the_session_are_set(self, shared_store: Store) -> None:
         wanted = {
             "use_top_k_dynamic_filtering": "0",
             "allow_experimental_time_series_aggregate_functions": "1",
@@ -277,14 +279,14 @@ class TestOpening:
             "async_insert": "0",
         }
 
-        rows = store.select(
+        rows = shared_store.select(
             "SELECT name, value FROM system.settings WHERE name IN {n:Array(String)}", {"n": list(wanted)}
         )
 
         assert dict(zip(rows["name"].to_pylist(), rows["value"].to_pylist(), strict=True)) == wanted
 
-    def test_the_database_is_atomic(self, store: Store) -> None:
-        rows = store.select("SELECT engine FROM system.databases WHERE name = currentDatabase()")
+    def test_the_database_is_atomic(self, shared_store: Store) -> None:
+        rows = shared_store.select("SELECT engine FROM system.databases WHERE name = currentDatabase()")
 
         assert rows["engine"].to_pylist() == ["Atomic"]
 

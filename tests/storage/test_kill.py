@@ -92,11 +92,11 @@ def test_it_works_while_every_client_is_busy(store_url: str, database_name: str)
 
 
 @pytest.mark.clickhouse
-def test_a_comment_with_quotes_is_a_comment(store: Store) -> None:
-    store.kill("it's \\ not running")
+def test_a_comment_with_quotes_is_a_comment(shared_store: Store) -> None:
+    shared_store.kill("it's \\ not running")
 
 
 @pytest.mark.clickhouse
-def test_an_empty_prefix_is_refused(store: Store) -> None:
+def test_an_empty_prefix_is_refused(shared_store: Store) -> None:
     with pytest.raises(StorageError, match="every statement"):
-        store.kill("")
+        shared_store.kill("")

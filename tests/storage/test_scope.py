@@ -115,11 +115,13 @@ ROWS = [("east", "shop"), ("east", "bank"), ("west", "shop"), ("west", "it's"), 
     ],
     ids=["all", "cluster", "namespaces", "both", "no-clusters", "no-namespaces", "other-signal"],
 )
-def test_a_scope_lets_through_its_own_rows_only(store: Store, scope: Scope, expected: list[tuple[str, str]]) -> None:
+def test_a_scope_lets_through_its_own_rows_only(
+    shared_store: Store, scope: Scope, expected: list[tuple[str, str]]
+) -> None:
     condition, parameters = where(scope, Signal.LOGS, cluster="c", namespace="n")
     rows = ", ".join("('{}', '{}')".format(c, n.replace("'", "''")) for c, n in ROWS)
 
-    table = store.select(f"SELECT c, n FROM VALUES('c String, n String', {rows}) WHERE {condition}", parameters)
+    table = shared_store.select(f"SELECT c, n FROM VALUES('c String, n String', {rows}) WHERE {condition}", parameters)
 
     assert [(row["c"], row["n"]) for row in table.to_pylist()] == expected
 

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from kobs import __version__, telemetry
 from kobs.collectors.logs.delivery import Delivery
 from kobs.collectors.logs.discovery import Discovery
+from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Registry
 from kobs.collectors.logs.state import State
 from kobs.collectors.logs.tailing import Shipment, Tailer
@@ -42,7 +43,8 @@ class LogAgent:
         self._state = state
         self._discovery = Discovery(settings, cluster=cluster, node=node)
         self._registry = Registry(state)
-        self._tailer = Tailer(settings, state, self._registry)
+        self._journal = JournalTail(settings.journal, self._registry, cluster=cluster, node=node)
+        self._tailer = Tailer(settings, state, self._registry, self._journal)
         self._delivery = Delivery(settings, state, cluster=cluster, node=node)
         # One thread for everything that touches files and the state: its steps never overlap.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="logs")
@@ -113,6 +115,8 @@ class LogAgent:
             _held.set(self._tailer.held_bytes())
             _streams.set(self._tailer.stream_count())
         problems = [*self._discovery.problems.values(), *self._registry.problems.values()]
+        if self._journal.problem:
+            problems.append(self._journal.problem)
         if self._problem:
             problems.append(self._problem)
         return AgentReport(
@@ -134,4 +138,5 @@ class LogAgent:
         except RetryableError as error:
             log.warning("The last acknowledgements were not noted; they are asked again.", error=error)
         self._tailer.close()
+        self._journal.close()
         self._discovery.close()

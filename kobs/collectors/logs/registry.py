@@ -106,6 +106,7 @@ class Registry:
         self._folders: dict[Path, set[Path]] = {}
         self._inodes: dict[tuple[int, int], Segment] = {}
         self._unidentified: dict[Path, Found] = {}
+        self._placed: dict[tuple[int, int], int] = {}
         self._looked = False
         self._open: dict[Segment, None] = {}
         # Half for files: the other half is for sockets, the state, and what is being looked at.
@@ -115,6 +116,10 @@ class Registry:
             self._restore(known)
         for batch in state.batches():
             self._log_of(batch.source, None).pending = batch
+
+    def log_of(self, stream: Stream) -> Log:
+        """Return the entry of a source, new if need be."""
+        return self._log_of(stream.source.id(), stream)
 
     def update(self, look: Look | None, *, now: float) -> None:
         """Take in what a look found; without one, look again at files that had no complete first line yet."""
@@ -144,7 +149,11 @@ class Registry:
     def missing(self) -> Iterable[Segment]:
         """Yield segments that no look has found since the agent started."""
         if self._looked:
-            yield from (segment for segment in self.segments.values() if not segment.found and not segment.closed)
+            yield from (
+                segment
+                for segment in self.segments.values()
+                if not segment.found and not segment.closed and segment.stream.format is not LineFormat.JOURNAL
+            )
 
     @property
     def looked(self) -> bool:
@@ -198,6 +207,8 @@ class Registry:
                     self._rename_segment(segment, match[0].segment)
                     self._advance(segment, match[0].delivered)
                     del free[match[0].segment]
+        # Files that are found later may be among the rest.
+        self._placed.update({(log_.source, number): position.delivered for number, position in free.items()})
         log_.placed = True
 
     def restart_in_place(self, segment: Segment, *, now: float) -> None:
@@ -207,11 +218,16 @@ class Registry:
                 segment.path, segment.path, segment.stream, segment.inode, size=0, modified_ns=0
             )
         self._close(segment)
-        segment.found = False
         segment.live = False
-        segment.gone_at = now
+        segment.rotated_at = now
         self._paths.pop(segment.path, None)
         self._inodes.pop((segment.inode, segment.head), None)
+        copies = [(path, inode) for path, (inode, known) in self._paths.items() if known is segment]
+        if copies:
+            segment.path, segment.inode = copies[0]
+        else:
+            segment.found = False
+            segment.gone_at = now
 
     def finish(self, segment: Segment) -> None:
         """Take note that a segment is read to its end."""
@@ -251,9 +267,12 @@ class Registry:
             closed=known.closed,
             last_ns=known.last_ns,
         )
-        self._add(segment)
+        self.add(segment)
 
-    def _add(self, segment: Segment) -> None:
+    def add(self, segment: Segment) -> None:
+        """Make a segment known, with what the server said it has of it."""
+        delivered = self._placed.pop((segment.source, segment.segment), 0)
+        self._advance(segment, delivered)
         self.segments[segment.source, segment.segment] = segment
         self._inodes[segment.inode, segment.head] = segment
         log_ = self._log_of(segment.source, segment.stream)
@@ -292,12 +311,15 @@ class Registry:
         if before is not None and before[1] is not segment:
             self._lose_name(found.path, now=now)
         self._paths[found.path] = (found.inode, segment)
+        # A file that was renamed to what looks like another source's name is still the file that it was.
+        is_live = found.is_live and found.stream.source.id() == segment.source
         if segment.file is not None and segment.file is not opened:
             # The bytes are at hand already under another name, as with a copy or a .gz of a file that is still open.
             opened.close()
             if not segment.file.compressed and segment.inode == found.inode:
                 segment.path = found.path
-                self._set_live(segment, live=found.is_live, now=now)
+                segment.gone_at = None
+                self._set_live(segment, live=is_live, now=now)
             return
         segment.path = found.path
         segment.modified_ns = found.modified_ns
@@ -305,9 +327,10 @@ class Registry:
         segment.found = True
         self._attach(segment, opened)
         if not opened.compressed:
+            segment.size = max(segment.size, found.size)
             segment.inode = found.inode
             self._inodes[segment.inode, segment.head] = segment
-        self._set_live(segment, live=found.is_live, now=now)
+        self._set_live(segment, live=is_live, now=now)
         if segment.closed:
             if opened.compressed or found.size <= segment.acked:
                 segment.size = max(segment.size, segment.acked)
@@ -367,7 +390,9 @@ class Registry:
         candidates = [
             segment for segment in self.segments.values() if segment.source == source and segment.head == head
         ]
-        return next((segment for segment in reversed(candidates) if self._is_copy(opened, segment)), None)
+        # First those whose own file is gone or was truncated: they wait for their copy.
+        candidates.sort(key=lambda segment: segment.found)
+        return next((segment for segment in candidates if self._is_copy(opened, segment)), None)
 
     def _is_copy(self, opened: PlainFile | GzipFile, segment: Segment) -> bool:
         """Whether a file with a segment's first line has its content too, as far as the segment can be read."""
@@ -378,6 +403,8 @@ class Registry:
             ours, theirs = original.read(0, _COMPARED_BYTES), opened.read(0, _COMPARED_BYTES)
         except (DamagedError, OSError):
             return False
+        if not ours.startswith(segment.beginning):
+            ours = segment.beginning  # the original was truncated since
         length = min(len(ours), len(theirs))
         return ours[:length] == theirs[:length]
 
@@ -398,7 +425,7 @@ class Registry:
             dirty=True,
             grown_at=now,
         )
-        self._add(segment)
+        self.add(segment)
         return segment
 
     def _rename_segment(self, segment: Segment, number: int) -> None:

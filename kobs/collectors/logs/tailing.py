@@ -13,12 +13,13 @@ from itertools import islice
 from kobs import telemetry
 from kobs.collectors.logs.cutting import complete_to, finished_to, lines_to
 from kobs.collectors.logs.discovery import Look
+from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Log, Registry, Segment, is_container
 from kobs.collectors.logs.segments import DamagedError
 from kobs.collectors.logs.state import Boundaries, Changes, KnownLoss, State
 from kobs.config import AgentSettings
 from kobs.model.logs import LossReason, SourceKind
-from kobs.wire.ship import GROUPING_VERSION, BatchAnswer, BatchStatus, SegmentPosition
+from kobs.wire.ship import GROUPING_VERSION, BatchAnswer, BatchStatus, LineFormat, SegmentPosition
 
 _LONGEST_BATCH_BYTES = 4 * 1024 * 1024
 _SKIPPED_AT_ONCE_BYTES = 16 * 1024 * 1024
@@ -33,6 +34,7 @@ _COPY_GRACE_SECONDS = 5.0
 _IDLE_LOOKS = ((2.0, 0.0), (30.0, 0.5), (float("inf"), 1.0))
 """Pauses between two looks at a file, by the seconds since it grew."""
 _CLAIM_SECONDS = 5.0
+_HELD_LOOK_SECONDS = 1.0
 _FORGET_SECONDS = {SourceKind.CONTAINER: 600.0, SourceKind.FILE: 7 * 86_400.0, SourceKind.JOURNAL: float("inf")}
 """How long a finished segment is known after its file is gone: a compressed copy may turn up much later."""
 
@@ -74,10 +76,11 @@ class Shipment:
 class Tailer:
     """Reads all logs of a node. Not for use from two threads at once."""
 
-    def __init__(self, settings: AgentSettings, state: State, registry: Registry) -> None:
+    def __init__(self, settings: AgentSettings, state: State, registry: Registry, journal: JournalTail) -> None:
         self._settings = settings
         self._state = state
         self._registry = registry
+        self._journal = journal
         self._turns: deque[int] = deque()
         self._in_turn: set[int] = set()
         self._losses: dict[tuple[int, int, int, LossReason], KnownLoss] = {
@@ -88,15 +91,17 @@ class Tailer:
         self._reported: list[KnownLoss] = []
         self._forgotten: list[tuple[int, int]] = []
         self._next_claims = 0.0
+        self._next_held_look = 0.0
         self.unplaced_asked: set[int] = set()
 
     def update(self, look: Look | None, *, now: float) -> None:
         """Take in a look of the discovery."""
         self._registry.update(look, now=now)
-        if look is not None:
+        if now >= self._next_held_look:
+            self._next_held_look = now + _HELD_LOOK_SECONDS
             self._keep_within_held_bytes()
-            if look.full:
-                self._forget_gone(now=now)
+        if look is not None and look.full:
+            self._forget_gone(now=now)
 
     def to_place(self) -> list[Log]:
         """Return the sources of which the server has to say what it has, before they can be read."""
@@ -135,6 +140,7 @@ class Tailer:
 
         Raises: RetryableError where the state cannot be written; nothing is sent then, nothing is lost.
         """
+        self._journal.log(now=now)
         self._add_turns()
         batches: list[ReadBatch] = []
         room = self._settings.request_bytes
@@ -213,8 +219,10 @@ class Tailer:
         self._in_turn |= new
 
     def _next_batch(self, entry: Log, *, now: float) -> ReadBatch | None:
+        if entry.stream.format is LineFormat.JOURNAL:
+            return self._next_of_journal(entry, now=now)
         if entry.pending is not None:
-            return self._again(entry, entry.pending)
+            return self._again(entry, entry.pending, now=now)
         if not entry.placed or now < entry.next_look:
             return None
         while entry.segments:
@@ -231,6 +239,25 @@ class Tailer:
         self._plan_next_look(entry, now=now)
         return None
 
+    def _next_of_journal(self, entry: Log, *, now: float) -> ReadBatch | None:
+        if entry.pending is not None:
+            payload = self._journal.again(entry.pending, now=now)
+            segment = self._registry.segments.get((entry.source, entry.pending.segment))
+            if payload is None or segment is None:
+                return None
+            return ReadBatch(entry, segment, entry.pending, payload, retry=True)
+        if not entry.placed:
+            return None
+        batch = self._journal.next_batch(entry, most_bytes=self._settings.stream_bytes, now=now)
+        if self._journal.vacuumed is not None:
+            segment, start, end = self._journal.vacuumed
+            self._journal.vacuumed = None
+            self._lose(segment, start, end, LossReason.ROTATED_AWAY, detail="vacuumed from the journal")
+        if batch is None:
+            return None
+        segment, boundaries, payload = batch
+        return ReadBatch(entry, segment, boundaries, payload, retry=False)
+
     def _plan_next_look(self, entry: Log, *, now: float) -> None:
         if not entry.segments:
             entry.next_look = now + 3600.0  # a look of the discovery brings it forward
@@ -241,17 +268,21 @@ class Tailer:
         pause = 0.0 if waiting else next(pause for limit, pause in _IDLE_LOOKS if quiet < limit)
         entry.next_look = now + max(pause, self._settings.poll_ms / 1000)
 
-    def _again(self, entry: Log, pending: Boundaries) -> ReadBatch | None:
+    def _again(self, entry: Log, pending: Boundaries, *, now: float) -> ReadBatch | None:
         """Read a batch again that may have been sent."""
         segment = self._registry.segments.get((pending.source, pending.segment))
         if segment is None or not self._registry.looked:
             return None
+        if segment.file is not None and not segment.file.compressed:
+            self._was_rewritten(segment, now=now)
         payload = self._bytes_of(segment, pending.start, pending.end)
         if payload is not None and pending.tail_end:
             tail = self._registry.segments.get((pending.source, pending.tail_segment))
             rest = None if tail is None else self._bytes_of(tail, 0, pending.tail_end)
             payload = None if rest is None else payload + rest
         if payload is None:
+            if segment.gone_at is not None and now - segment.gone_at < _COPY_GRACE_SECONDS:
+                return None  # a copy or a .gz of it may turn up
             if entry.source in self.unplaced_asked:
                 # The server said that it is not stored, and the bytes are gone.
                 self._lose(segment, pending.start, pending.end, LossReason.ROTATED_AWAY)
@@ -495,7 +526,7 @@ class Tailer:
         """A segment that the state knows is gone: what of it is not stored cannot be read any more."""
         entry = self._registry.logs[segment.source]
         if entry.pending is not None and entry.pending.segment == segment.segment:
-            self._again(entry, entry.pending)
+            self._again(entry, entry.pending, now=now + _COPY_GRACE_SECONDS)
         later = [other for other in entry.segments if other is not segment and other.found]
         if segment.acked < segment.size:
             self._lose(segment, segment.acked, 0 if later else segment.size, LossReason.ROTATED_AWAY)
@@ -514,6 +545,7 @@ class Tailer:
     def _held(self, segment: Segment) -> int:
         if segment.file is None or segment.gone_at is None or segment.file.compressed:
             return 0
+        segment.size = max(segment.size, segment.file.state().size)
         return max(segment.size - segment.acked, 0)
 
     def _keep_within_held_bytes(self) -> None:
@@ -523,8 +555,9 @@ class Tailer:
         for segment, size in sorted(held, key=lambda pair: pair[0].gone_at or 0.0):
             if total <= self._settings.held_bytes:
                 return
-            if size == 0 or self._registry.logs[segment.source].pending is not None:
-                continue
+            pending = self._registry.logs[segment.source].pending
+            if size == 0 or (pending is not None and segment.segment in (pending.segment, pending.tail_segment)):
+                continue  # what may have been sent stays until it is known
             self._lose(
                 segment,
                 segment.acked,

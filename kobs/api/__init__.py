@@ -1,0 +1,1 @@
+"""The HTTP application: FastAPI over query and ingest. It knows no SQL and no storage."""

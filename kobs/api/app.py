@@ -1,0 +1,46 @@
+"""The application: every endpoint of a server over the parts that answer them."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI
+
+import kobs
+from kobs.api import errors, ledger, logs, ship, status
+from kobs.api.security import Security
+from kobs.api.ship import FrameIngest
+from kobs.config import ServerSettings
+from kobs.ingest.logs import LogIngest
+from kobs.query.ledger import Ledger
+from kobs.query.logs import LogSearch
+from kobs.query.status import StatusReader
+from kobs.query.tail import TailPoller
+from kobs.query.verify import Verify
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What answers requests. `log_ingest.run()` and `tail.run()` must run beside the application."""
+
+    settings: ServerSettings
+    log_ingest: LogIngest
+    log_search: LogSearch
+    tail: TailPoller
+    ledger: Ledger
+    status: StatusReader
+    verify: Verify
+    metrics_ingest: FrameIngest | None = None
+    metrics: APIRouter | None = None
+    """The endpoints of Prometheus' API, from `kobs.api.prometheus.router`; None for a server without metrics."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """Return the application, guarded by its middleware."""
+    # no schema and no pages about it: they would load scripts from elsewhere, and parameters are checked by hand
+    app = FastAPI(title="kobs", version=kobs.__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(Security, settings=services.settings)
+    errors.install(app)
+    for part in (logs, ship, status, ledger):
+        app.include_router(part.router(services))
+    if services.metrics is not None:
+        app.include_router(services.metrics)
+    return app

@@ -1,0 +1,203 @@
+"""What a line says of itself: its severity and its trace (and its time, from `kobs.ingest.line_time`).
+
+In: the body of an entry, any bytes. Out: a word of `SEVERITIES` or "", a trace id or "". Nothing raises, nothing is
+changed, and what is not plainly said is not guessed: a word in the middle of a message is no severity.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from kobs.ingest.line_time import line_time_ns
+
+__all__ = ["SEVERITIES", "line_time_ns", "severity", "trace_id"]
+
+SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
+
+_WORDS = {
+    "trace": "trace trce trc verbose finest finer silly",
+    "debug": "debug dbug dbg fine",
+    "info": "info information informational inf notice log config",
+    "warn": "warn warning wrn",
+    "error": "error err eror severe fail failure",
+    "fatal": "fatal critical crit emerg emergency alert panic dpanic ftl crt",
+}
+_SEVERITY = {word.encode(): severity for severity, words in _WORDS.items() for word in words.split()}
+_SEVERITY |= {b"t": "trace", b"d": "debug", b"i": "info", b"w": "warn", b"e": "error", b"f": "fatal"}
+_KLOG = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal"}
+_SYSLOG = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
+
+_SCAN_BYTES = 256
+"""How far from its beginning a line that is not JSON may say its severity."""
+_DECODE_BYTES = 65_536
+"""A longer JSON line is not decoded only to find a key behind other objects."""
+
+_KEYS = (
+    *("level", "severity", "lvl", "log.level", "levelname", "severity_text", "SeverityText", "@l", "L"),
+    *("Level", "log_level", "loglevel", "Severity", "LogLevel"),
+)
+_KEY = re.compile(b'"(?:' + b"|".join(re.escape(key.encode()) for key in _KEYS) + rb')"\s*:')
+_VALUE = re.compile(rb'\s*:\s*(?:"([A-Za-z]{1,16})"|([1-6]\d)\s*[,}])')
+
+# Words that are severities on a line of text, if all before them is times, places, processes and other such things:
+# tokens with a digit in them, in brackets, or known words.
+_CAPITALS = (
+    rb"TRACE|DEBUG|FINEST|FINER|FINE|INFO|NOTICE|WARNING|WARN|ERROR|SEVERE|CRITICAL|CRIT|FATAL|ALERT|EMERG|PANIC"
+)
+_ANY_CASE = rb"(?i:" + _CAPITALS + rb"|err|inf|wrn|dbg|information|verbose)"
+_TEXT_LEVEL = re.compile(
+    rb"(?:(?:\d[^\s\"=]*+|[-|*#]|[\[(<](?:(?=[^A-Za-z])|(?!(?:\w{1,30}:)?" + _ANY_CASE + rb"\s{0,3}[\])>]))[^\s\"=]*+"
+    rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|UTC|GMT|CEST|CET|AM|PM)(?=[\s,]),?"
+    rb"|(?!(?:" + _CAPITALS + rb")\b)[A-Za-z+](?=[^\s\"=]{0,80}[\d@\]])[^\s\"=]*+)[ \t]++){0,10}+"
+    # The first letters of the words, as trying each word takes long.
+    rb"(?=[\[(<|-]|[ACDEFINPSTWLacdefinpstw])"
+    rb"(?:[|-]?(" + _CAPITALS + rb"|LOG(?=:))(?=[\s:\]|,)>-]|$)"
+    rb"|[\[(<](?:\w{1,30}:)?(" + _ANY_CASE + rb")\s{0,3}[\])>]"
+    rb"|((?i:" + _CAPITALS + rb"|fail|dbug|trce)):)"
+)
+_LOGFMT_KEYS = (b"level=", b"lvl=", b"severity=")
+_LOGFMT_VALUE = re.compile(rb"\"?([A-Za-z]{1,16})\"?(?:[\s,;]|$)")
+_RAISED = re.compile(
+    rb"[\w.$]++(?:(?<=Exception)|(?<=Error)|(?<=Throwable))(?=:|\s*(?:\n|$))"
+    rb"|Exception in thread |Unhandled exception|Uncaught |Traceback \(most|\s+\+ Exception Group Traceback"
+    rb"|\S+\.(?:[cm]?[jt]sx?:\d+\s*\n[^\n]*\n\s*\^+\s*\n|rb:\d+:in )"
+)
+_GO_FATAL = (b"panic: ", b"fatal error: ")
+_SYSLOG_HEAD = re.compile(
+    rb"(?:<(\d{1,3})>)?(?:\d{1,2} \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?"
+    rb"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [^\s:\[]+(?:\[\d+\])?: )"
+)
+_PRIORITY = re.compile(rb"<(\d{1,3})>")
+
+
+def severity(body: bytes) -> str:
+    """Return the severity that a line says it has, a word of `SEVERITIES`; "" if it says none."""
+    first = body[:1]
+    if first == b"{":
+        return _json_severity(body)
+    if first in _KLOG and body[1:5].isdigit() and body[5:6] == b" ":
+        return _KLOG[first]
+    return _text_severity(body)
+
+
+def _json_severity(body: bytes) -> str:
+    at = body.find(b'"level"')
+    end = at + 7
+    if at < 0:
+        found = _KEY.search(body)
+        if found is None:
+            # Elastic's schema, with its dots as objects.
+            return _decoded_severity(body) if body.find(b'"log"') >= 0 else ""
+        at, end = found.start(), found.end() - 1
+    if body.find(b"{", 1, at) < 0:
+        value = _VALUE.match(body, end)
+        if value is not None:
+            return _severity_of(value[1], value[2])
+    return _decoded_severity(body)
+
+
+def _decoded_severity(body: bytes) -> str:
+    """Return the severity of a JSON object whose own keys cannot be told from those of objects in it at sight."""
+    if len(body) > _DECODE_BYTES:
+        return ""
+    try:
+        record: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if not isinstance(record, dict):
+        return ""
+    log = record.get("log")
+    values = [record.get(key) for key in _KEYS]
+    if isinstance(log, dict):
+        values.append(log.get("level"))
+    for value in values:
+        if isinstance(value, str) and len(value) <= 16:
+            found = _severity_of(value.encode(), None)
+        elif isinstance(value, int) and 10 <= value < 70:
+            found = _severity_of(None, b"%d" % value)
+        else:
+            continue
+        if found:
+            return found
+    return ""
+
+
+def _severity_of(word: bytes | None, number: bytes | None) -> str:
+    """Return the severity of a word, or of a number as pino and bunyan write them: 10 is trace, 60 is fatal."""
+    if word is not None:
+        return _SEVERITY.get(word.lower(), "")
+    return SEVERITIES[int(number[:1]) - 1] if number else ""
+
+
+def _text_severity(body: bytes) -> str:
+    found = _TEXT_LEVEL.match(body, 0, _SCAN_BYTES)
+    if found is not None:
+        return _SEVERITY.get((found[1] or found[2] or found[3]).lower(), "")
+    if (b"l=" in body or b"y=" in body) and (word := _logfmt_severity(body)):
+        return word
+    if body[:1].isdigit():
+        return ""
+    if body.startswith(_GO_FATAL):
+        return "fatal"
+    if _RAISED.match(body):
+        return "error"
+    return _syslog_severity(body)
+
+
+def _logfmt_severity(body: bytes) -> str:
+    for key in _LOGFMT_KEYS:
+        at = body.find(key, 0, _SCAN_BYTES)
+        if at < 0:
+            continue
+        value = _LOGFMT_VALUE.match(body, at + len(key))
+        before = body[:at]
+        # Within quotes or after a plain word it is part of a message, within a URL part of a query.
+        if value is None or before.count(b'"') % 2:
+            continue
+        before = before.removesuffix(b"log.").removesuffix(b"log_").removesuffix(b"log")
+        last = before.split()[-1] if before and before[-1:].isspace() else before
+        if not last or (last is not before and (b"=" in last or last[-1:].isdigit() or last[-1:] in b"]:\"'Z")):
+            return _SEVERITY.get(value[1].lower(), "")
+    return ""
+
+
+def _syslog_severity(body: bytes) -> str:
+    """Return the severity of what follows a syslog head, else that of the head's priority."""
+    head = _SYSLOG_HEAD.match(body, 0, _SCAN_BYTES)
+    if head is not None and head.end() < len(body):
+        rest = body[head.end() : head.end() + _SCAN_BYTES]
+        found = "" if _SYSLOG_HEAD.match(rest) else severity(rest)
+        if found:
+            return found
+    priority = _PRIORITY.match(body)
+    if priority is None or int(priority[1]) > 191:
+        return ""
+    return _SYSLOG[int(priority[1]) & 7]
+
+
+_TRACE_KEY = re.compile(
+    rb"(?<![A-Za-z0-9_])(?:(?i:trace[_.-]?id)|traceparent|(?<=logging\.googleapis\.com/)trace)"
+    rb"(?:\\?\")?\s{0,8}[:=]\s{0,8}(?:\\?\")?(?:projects/[^\s\"/]{1,64}/traces/|00-)?"
+    rb"([0-9A-Fa-f]{32}|[0-9A-Fa-f]{16})(?![0-9A-Za-z])"
+)
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?![0-9a-f-])")
+
+
+def trace_id(body: bytes) -> str:
+    """Return the trace id that a line names, 32 or 16 hex digits in lower case; "" if it names none.
+
+    Source: W3C Trace Context, section 3.2 "Traceparent Header"; Zipkin B3 propagation.
+    """
+    # Looking for the letters that all spellings share is ten times as fast as looking for the pattern.
+    at = body.find(b"race")
+    while at > 0:
+        found = _TRACE_KEY.match(body, at - 1)
+        if found is not None and found[1].strip(b"0"):
+            return found[1].lower().decode("ascii")
+        at = body.find(b"race", at + 4)
+    if b"00-" in body:
+        for found in _TRACEPARENT.finditer(body):
+            if found[1].strip(b"0") and not body[found.start() - 1 : found.start()].isalnum():
+                return found[1].decode("ascii")
+    return ""

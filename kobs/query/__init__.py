@@ -1,0 +1,1 @@
+"""Questions to the store: searching, following and accounting for what it holds. Knows nothing of HTTP."""
