@@ -21,14 +21,14 @@ from typing import IO, TYPE_CHECKING
 
 from kobs import __version__, config, telemetry
 from kobs.config import Settings
-from kobs.errors import ConfigError
+from kobs.errors import ConfigError, KobsError
 from kobs.model.scope import Scope
 from kobs.wire.ship import AgentReport
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.types import ASGIApp
 
+    from kobs.api.app import FastAPI
     from kobs.ingest.logs import LogIngest
     from kobs.storage.clickhouse import Store
 
@@ -39,21 +39,21 @@ log = telemetry.get_logger(__name__)
 
 def run(role: Coroutine[None, None, None]) -> int:
     """Run a role until it ends or a signal stops it; return the exit code."""
-    try:
-        import uvloop  # noqa: PLC0415 - only what runs an event loop needs it
+    import uvloop  # noqa: PLC0415 - only what runs an event loop needs it
 
+    try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(role))
-    except* ConfigError as errors:
-        raise _first(errors) from None
-    except* Exception as errors:
-        log.exception("A part of kobs failed, so that kobs ends.", error=_first(errors))
+    except Exception as error:  # noqa: BLE001 - the supervisor: a defect is told with its traceback, and ends kobs
+        cause = _first(error)
+        if isinstance(cause, KobsError):
+            raise cause from None
+        log.exception("A part of kobs failed, so that kobs ends.", error=cause)
         return 1
     return 0
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -71,7 +71,6 @@ async def _until_signal(role: Coroutine[None, None, None]) -> None:
 
 async def agent(settings: Settings, *, parent: int | None = None) -> None:
     """Collect on this node and ship to a server. With `parent`, end when that pipe closes."""
-    from kobs.collectors.host import run as run_host_metrics  # noqa: PLC0415
     from kobs.collectors.logs.agent import LogAgent  # noqa: PLC0415
     from kobs.collectors.logs.state import State  # noqa: PLC0415
 
@@ -83,7 +82,6 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
             logs = LogAgent(settings.agent, state, cluster=settings.cluster, node=settings.node)
             running = [
                 tasks.create_task(logs.run()),
-                tasks.create_task(run_host_metrics(settings)),
             ]
             if parent is not None:
                 await _closed(parent)
@@ -145,29 +143,30 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
     from kobs.ingest.retention import Retention  # noqa: PLC0415
     from kobs.ingest.samples import SampleIngest  # noqa: PLC0415
+    from kobs.query.labels import StreamLabels  # noqa: PLC0415
     from kobs.query.ledger import Ledger  # noqa: PLC0415
     from kobs.query.logs import LogSearch  # noqa: PLC0415
-    from kobs.query.metrics import Metrics  # noqa: PLC0415
-    from kobs.query.status import Status  # noqa: PLC0415
+    from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
     from kobs.query.verify import Verify  # noqa: PLC0415
 
     store = await asyncio.to_thread(_open_store, settings)
     try:
         scope = Scope.all()  # a role reads for itself: look-ups of ingest and sweeps are nobody's request
+        timeout_seconds = settings.server.search_timeout_seconds
+        labels = StreamLabels(store)
         log_ingest = LogIngest(store, settings.server, settings.storage, scope=scope)
         retention = Retention(store, settings.storage, scope=scope)
         sample_ingest = SampleIngest(store, settings.server)
-        tail = TailPoller(store)
+        tail = TailPoller(store, scope=scope, labels=labels, timeout_seconds=timeout_seconds)
         services = Services(
             settings=settings.server,
             log_ingest=log_ingest,
-            sample_ingest=sample_ingest,
-            log_search=LogSearch(store, settings.server),
+            metrics_ingest=sample_ingest,
+            log_search=LogSearch(store, labels=labels, timeout_seconds=timeout_seconds),
             tail=tail,
             ledger=Ledger(store),
-            status=Status(store),
-            metrics=Metrics(store),
+            status=StatusReader(store),
             verify=Verify(store),
         )
         web = _web_server(create_app(services))
@@ -205,7 +204,7 @@ def _open_store(settings: Settings) -> "Store":
     )
 
 
-def _web_server(app: "ASGIApp") -> "uvicorn.Server":
+def _web_server(app: "FastAPI") -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415
 
     class Server(uvicorn.Server):
@@ -332,7 +331,10 @@ async def _start_agent(settings: Settings, url: str, pipe: int) -> asyncio.subpr
     environment = dict(config.environment())
     if settings.server.token is not None:
         environment["KOBS_AGENT__TOKEN"] = settings.server.token.get_secret_value()
-    return await asyncio.create_subprocess_exec(*arguments, pass_fds=[pipe], stdin=subprocess.DEVNULL, env=environment)
+    # A session of its own: Ctrl-C is for the parent, which closes the pipe.
+    return await asyncio.create_subprocess_exec(
+        *arguments, pass_fds=[pipe], stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
 
 
 async def _watch_loop_lag() -> None:

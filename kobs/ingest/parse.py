@@ -24,6 +24,7 @@ _WORDS = {
     "fatal": "fatal critical crit emerg emergency alert panic dpanic ftl crt",
 }
 _SEVERITY = {word.encode(): severity for severity, words in _WORDS.items() for word in words.split()}
+_SEVERITY |= {word.upper(): severity for word, severity in _SEVERITY.items()}
 _SEVERITY |= {b"t": "trace", b"d": "debug", b"i": "info", b"w": "warn", b"e": "error", b"f": "fatal"}
 _KLOG = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal"}
 _SYSLOG = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
@@ -93,7 +94,8 @@ def _json_severity(body: bytes) -> str:
     if body.find(b"{", 1, at) < 0:
         value = _VALUE.match(body, end)
         if value is not None:
-            return _severity_of(value[1], value[2])
+            word, number = value.groups()
+            return _SEVERITY.get(word) or _severity_of(word, number)
     return _decoded_severity(body)
 
 
@@ -131,6 +133,8 @@ def _severity_of(word: bytes | None, number: bytes | None) -> str:
 
 
 def _text_severity(body: bytes) -> str:
+    if body[:1].islower() and body.find(b"=", 0, 16) > 0 and (word := _logfmt_severity(body)):
+        return word
     found = _TEXT_LEVEL.match(body, 0, _SCAN_BYTES)
     if found is not None:
         return _SEVERITY.get((found[1] or found[2] or found[3]).lower(), "")
@@ -140,9 +144,7 @@ def _text_severity(body: bytes) -> str:
         return ""
     if body.startswith(_GO_FATAL):
         return "fatal"
-    if _RAISED.match(body):
-        return "error"
-    return _syslog_severity(body)
+    return "error" if _RAISED.match(body) else _syslog_severity(body)
 
 
 def _logfmt_severity(body: bytes) -> str:
@@ -151,12 +153,14 @@ def _logfmt_severity(body: bytes) -> str:
         if at < 0:
             continue
         value = _LOGFMT_VALUE.match(body, at + len(key))
+        if at == 0 and value is not None:
+            return _SEVERITY.get(value[1].lower(), "")
         before = body[:at]
         # Within quotes or after a plain word it is part of a message, within a URL part of a query.
         if value is None or before.count(b'"') % 2:
             continue
         before = before.removesuffix(b"log.").removesuffix(b"log_").removesuffix(b"log")
-        last = before.split()[-1] if before and before[-1:].isspace() else before
+        last = (before.split() or [b""])[-1] if before[-1:].isspace() else before
         if not last or (last is not before and (b"=" in last or last[-1:].isdigit() or last[-1:] in b"]:\"'Z")):
             return _SEVERITY.get(value[1].lower(), "")
     return ""
@@ -177,10 +181,11 @@ def _syslog_severity(body: bytes) -> str:
 
 
 _TRACE_KEY = re.compile(
-    rb"(?<![A-Za-z0-9_])(?:(?i:trace[_.-]?id)|traceparent|(?<=logging\.googleapis\.com/)trace)"
+    rb"(?<![A-Za-z0-9_])[tT]race(?:[_.-]?[iI][dD]|parent|(?<=logging\.googleapis\.com/trace))"
     rb"(?:\\?\")?\s{0,8}[:=]\s{0,8}(?:\\?\")?(?:projects/[^\s\"/]{1,64}/traces/|00-)?"
     rb"([0-9A-Fa-f]{32}|[0-9A-Fa-f]{16})(?![0-9A-Za-z])"
 )
+_NO_TRACE = frozenset((b"0" * 16, b"0" * 32))
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?![0-9a-f-])")
 
 
@@ -193,11 +198,11 @@ def trace_id(body: bytes) -> str:
     at = body.find(b"race")
     while at > 0:
         found = _TRACE_KEY.match(body, at - 1)
-        if found is not None and found[1].strip(b"0"):
-            return found[1].lower().decode("ascii")
+        if found is not None and (digits := found[1]) not in _NO_TRACE:
+            return digits.lower().decode("ascii")
         at = body.find(b"race", at + 4)
     if b"00-" in body:
         for found in _TRACEPARENT.finditer(body):
-            if found[1].strip(b"0") and not body[found.start() - 1 : found.start()].isalnum():
+            if found[1] not in _NO_TRACE and not body[found.start() - 1 : found.start()].isalnum():
                 return found[1].decode("ascii")
     return ""

@@ -122,7 +122,7 @@ class SampleWriter:
         families = {(each.job, each.name): each for work in works for each in work.families}
         if families:
             metric_writes.write_metadata(self._store, _family_rows(families.values(), self._now_ms() // 1000))
-        rows = pa.concat_tables([work.rows for work in works]).unify_dictionaries()
+        rows = pa.concat_tables([work.rows for work in works])
         if rows.num_rows:
             metric_writes.write_samples(self._store, rows)
             _inserts.inc()

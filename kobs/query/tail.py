@@ -153,6 +153,11 @@ class TailPoller:
         self._unread: dict[int, int] = {}
         self._is_primed = False
 
+    @property
+    def is_polling(self) -> bool:
+        """Whether anybody listens."""
+        return self._wanted.is_set()
+
     async def run(self) -> None:
         """Poll while anybody listens, until cancelled."""
         while True:

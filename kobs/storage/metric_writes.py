@@ -6,15 +6,9 @@ that rule, so that writing needs no look-up. (A stale marker is a NaN too. Shoul
 of the two counts.)
 """
 
-from collections.abc import Iterator
-
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kobs.storage.clickhouse import Store
-
-MOST_PARTITIONS = 50
-"""Partitions that one insert may touch: it is not atomic over them."""
 
 KEEP_DAYS = 15
 """Days that the tables keep samples, by their TTL."""
@@ -53,13 +47,12 @@ METADATA_ROWS = pa.schema(
 
 
 def write_samples(store: Store, rows: pa.Table) -> None:
-    """Insert SAMPLE_ROWS, at most MOST_PARTITIONS days at once. Their series must be written before."""
-    for part in _by_days(rows):
-        store.insert("metric_samples", part)
+    """Insert SAMPLE_ROWS, which lie within KEEP_DAYS. Their series must be written before."""
+    store.insert("metric_samples", rows)
 
 
 def write_series(store: Store, rows: pa.Table) -> None:
-    """Register SERIES_ROWS; their days lie within KEEP_DAYS, so that they are few partitions."""
+    """Register SERIES_ROWS."""
     for start in range(0, rows.num_rows, _SERIES_AN_INSERT):
         store.insert("metric_series", rows.slice(start, _SERIES_AN_INSERT))
 
@@ -67,13 +60,3 @@ def write_series(store: Store, rows: pa.Table) -> None:
 def write_metadata(store: Store, rows: pa.Table) -> None:
     """Note METADATA_ROWS; of rows for one metric and job the newest counts."""
     store.insert("metric_metadata", rows)
-
-
-def _by_days(rows: pa.Table) -> Iterator[pa.Table]:
-    days = pc.divide(rows["ts"].cast(pa.int64()), DAY_MS)
-    different = pc.unique(days)
-    if len(different) <= MOST_PARTITIONS:
-        yield rows
-        return
-    for start in range(0, len(different), MOST_PARTITIONS):
-        yield rows.filter(pc.is_in(days, value_set=different[start : start + MOST_PARTITIONS]))

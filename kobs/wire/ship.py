@@ -96,6 +96,8 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     streams: int = 0
     backlog_bytes: int = 0
     held_bytes: int = 0
+    found: dict[str, int] = {}
+    """What it reads, in words with counts: containers, files, journal."""
     problems: list[str] = []
 
 

@@ -61,6 +61,8 @@ READ_NS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * SECOND
         (b'time="2026-11-22T10:15:03Z" level=error msg=x', "error"),
         (b'msg="a b" lvl="dbug"', "debug"),
         (b"a=1 severity=critical", "fatal"),
+        (b"  level=info msg=x", "info"),
+        (b"a=1 log.level=warn", "warn"),
         # exceptions
         (b"Traceback (most recent call last):\n  File", "error"),
         (b"java.lang.IllegalStateException: x\n\tat a.b(C.java:1)", "error"),
@@ -247,6 +249,7 @@ SEEDS = [
     b'<165>1 2026-11-22T10:15:03.003+01:00 h evntslog - ID47 [a@1 b="c"] level=info time=1e9',
     b"I1123 01:43:36.287473   1 c.go:5] 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     b'1.2.3.4 - - [22/Nov/2026:10:15:03 +0100] "GET / HTTP/1.1" 200',
+    b" level=info x",
     b"<13>Feb 29 01:05:09 h kubelet: ERROR x",
     b'time="2026-11-22T10:15:03Z" severity=error msg="a \\" b"',
 ]

@@ -124,6 +124,7 @@ class LogAgent:
             streams=self._tailer.stream_count(),
             backlog_bytes=self._tailer.backlog_bytes(),
             held_bytes=self._tailer.held_bytes(),
+            found=self._tailer.found(),
             problems=problems[:20],
         )
 

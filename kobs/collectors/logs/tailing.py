@@ -6,7 +6,7 @@ could be read, each time with a loss on record.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import islice
 
@@ -206,6 +206,15 @@ class Tailer:
     def idle(self) -> bool:
         """Whether nothing more is known to be readable at once."""
         return all(entry.next_look > 0 for entry in self._registry.logs.values() if entry.segments)
+
+    def found(self) -> dict[str, int]:
+        """Return how many sources there are, in words."""
+        kinds = Counter(entry.stream.source.kind for entry in self._registry.logs.values())
+        return {
+            "containers": kinds[SourceKind.CONTAINER],
+            "log files": kinds[SourceKind.FILE],
+            "journal": kinds[SourceKind.JOURNAL],
+        }
 
     def stream_count(self) -> int:
         """Return how many sources have unfinished segments."""
