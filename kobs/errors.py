@@ -1,15 +1,15 @@
 """What can go wrong, named by what the caller does next.
 
-    KobsError
-      x ConfigError             do not start: a setting is wrong
-      x RejectedError           do not retry: the item is bad, and counted by its reason
-      x RetryableError          try again after `retry_after_seconds`
-      x LimitError              the work exceeds a limit that the message names
-      x StorageError            the engine refused a statement of ours: a defect, or a foreign schema
-      x QueryError              the query's author can mend it, at `start` to `end` in its text
-        + QuerySyntaxError
-        + QueryTypeError
-        + UnsupportedQueryError  it cannot be answered exactly, so it is not answered
+KobsError
+  x ConfigError             do not start: a setting is wrong
+  x RejectedError           do not retry: the item is bad, and counted by its reason
+  x RetryableError          try again after `retry_after_seconds`
+  x LimitError              the work exceeds a limit that the message names
+  x StorageError            the engine refused a statement of ours: a defect, or a foreign schema
+  x QueryError              the query's author can mend it, at `start` to `end` in its text
+    + QuerySyntaxError
+    + QueryTypeError
+    + UnsupportedQueryError  it cannot be answered exactly, so it is not answered
 """
 
 

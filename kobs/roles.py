@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from kobs import __version__, config, telemetry
 from kobs.config import Settings
@@ -28,7 +28,6 @@ from kobs.wire.ship import AgentReport
 if TYPE_CHECKING:
     import uvicorn
 
-    from kobs.api.app import FastAPI
     from kobs.ingest.logs import LogIngest
     from kobs.storage.clickhouse import Store
 
@@ -44,7 +43,7 @@ def run(role: Coroutine[None, None, None]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(role))
-    except Exception as error:  # noqa: BLE001 - the supervisor: a defect is told with its traceback, and ends kobs
+    except Exception as error:  # the supervisor: a defect is told with its traceback, and ends kobs
         cause = _first(error)
         if isinstance(cause, KobsError):
             raise cause from None
@@ -204,7 +203,7 @@ def _open_store(settings: Settings) -> "Store":
     )
 
 
-def _web_server(app: "FastAPI") -> "uvicorn.Server":
+def _web_server(app: Callable[..., Any]) -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415
 
     class Server(uvicorn.Server):
@@ -238,7 +237,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(1024)
-            listener.setblocking(False)
+            listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
             yield listener
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES) or isinstance(error, socket.gaierror):

@@ -15,7 +15,9 @@ _NUMBER = re.compile(rb"number=(\d+)")
 class ContainerLog:
     """One container's log file below a pod-log folder; every line has the next number."""
 
-    def __init__(self, root: Path, *, pod: str = "web-1", container: str = "app", restart: int = 0, seed: int = 1) -> None:
+    def __init__(
+        self, root: Path, *, pod: str = "web-1", container: str = "app", restart: int = 0, seed: int = 1
+    ) -> None:
         self.folder = root / f"shop_{pod}_0f6d3f0e-5a3b-4b7c-9d65-{pod}" / container
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / f"{restart}.log"

@@ -8,14 +8,16 @@ from kobs.cli.options import load_settings
 
 
 @click.command(help="Read the logs and metrics of this node and ship them to a server.")
-@click.option("--server", "servers", multiple=True, metavar="URL", help="Server to ship to; more than one may be given.")
+@click.option(
+    "--server", "servers", multiple=True, metavar="URL", help="Server to ship to; more than one may be given."
+)
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder for positions.")
 @click.option("--pod-logs", type=click.Path(path_type=Path), metavar="DIR", help="Folder of container logs.")
 @click.option("--node", metavar="NAME", help="Name of this node; the host's name without it.")
 @click.option("--cluster", metavar="NAME", help="Name of the cluster, a label of everything from here.")
 @click.option("--parent-pipe", type=int, hidden=True)
 @click.pass_context
-def command(
+def command(  # noqa: PLR0917 - click passes options by name
     context: click.Context,
     servers: tuple[str, ...],
     state: Path | None,

@@ -25,7 +25,7 @@ _BEHIND_BYTES = 1024 * 1024
 @click.option("--node", metavar="NAME", help="Name of this machine; the host's name without it.")
 @click.option("--cluster", metavar="NAME", help="Name of the cluster, a label of everything from here.")
 @click.pass_context
-def command(  # noqa: D103 - the help says it
+def command(  # noqa: D103, PLR0917 - the help says it; click passes options by name
     context: click.Context,
     data: Path | None,
     listen: str | None,

@@ -50,9 +50,7 @@ SeriesKey = tuple[tuple[str, str], ...]
 class SampleShipping:
     """The way of samples to the servers."""
 
-    def __init__(
-        self, settings: AgentSettings, *, cluster: str, node: str, queue_samples: int = QUEUE_SAMPLES
-    ) -> None:
+    def __init__(self, settings: AgentSettings, *, cluster: str, node: str, queue_samples: int = QUEUE_SAMPLES) -> None:
         self._settings = settings
         self._cluster = cluster
         self._node = node

@@ -130,7 +130,10 @@ class LogIngest:
         node = self._node(request.cluster, request.node)
         async with node.lock:
             prepared = await self._store.run(self._prepare, request, payload)
-            if request.previous_server not in ("", self.server_id) and node.taken_over != (request.agent, request.attempt):
+            if request.previous_server not in ("", self.server_id) and node.taken_over != (
+                request.agent,
+                request.attempt,
+            ):
                 await self._take_over(request, prepared)
                 node.taken_over = (request.agent, request.attempt)
                 deadline = time.monotonic() + self._settings.request_timeout_seconds
@@ -255,9 +258,7 @@ class LogIngest:
             (each.source, each.segment): each.delivered
             for each in log_writes.find_segments(self._store, self._scope, list(new))
         }
-        prepared.known = {
-            source: _Known(segment, reached.get((source, segment), 0)) for source, segment in new.items()
-        }
+        prepared.known = {source: _Known(segment, reached.get((source, segment), 0)) for source, segment in new.items()}
 
     def _build(self, request: LogRequest, prepared: _Prepared) -> tuple[pa.Table, pa.Table]:
         self._learn(prepared)
@@ -319,35 +320,14 @@ class LogIngest:
                 own = {"segment": batch.tail_segment, "head": 0, "claimed": batch.tail_end, "delivered": batch.tail_end}
                 rows.append({**_source_columns(stream), **shared, **own})
         far_future = 2**63 - 1 - _DAY_NS
+        shared = {"first_ts": far_future, "last_ts": 0, "updated": updated}
         for claim in request.claims:
-            rows.append(  # noqa: PERF401 - a comprehension of nested dicts is hard to read
-                {
-                    **_source_columns(request.streams[claim.stream]),
-                    "segment": claim.segment,
-                    "head": claim.head,
-                    "claimed": claim.size,
-                    "delivered": 0,
-                    "closed": int(claim.closed),
-                    "first_ts": far_future,
-                    "last_ts": 0,
-                    "updated": updated,
-                }
-            )
+            own = {"segment": claim.segment, "head": claim.head, "claimed": claim.size, "delivered": 0}
+            place = _source_columns(request.streams[claim.stream])
+            rows.append({**place, **shared, **own, "closed": int(claim.closed)})
         for loss in request.losses:
-            if loss.end:
-                rows.append(
-                    {
-                        **_source_columns(request.streams[loss.stream]),
-                        "segment": loss.segment,
-                        "head": 0,
-                        "claimed": loss.end,
-                        "delivered": loss.end,
-                        "closed": 0,
-                        "first_ts": far_future,
-                        "last_ts": 0,
-                        "updated": updated,
-                    }
-                )
+            own = {"segment": loss.segment, "head": 0, "claimed": loss.end, "delivered": loss.end, "closed": 0}
+            rows.append({**_source_columns(request.streams[loss.stream]), **shared, **own})
         return pa.Table.from_pylist(rows, schema=log_writes.SEGMENT_ROWS)
 
     def _drop_row(self, stream: Stream, batch: Batch, drop: Drop) -> dict[str, object]:
@@ -458,9 +438,10 @@ def _check(request: LogRequest, payload_size: int) -> None:
     problem = ""
     if sum(batch.length for batch in request.batches) != payload_size:
         problem = f"the batches' lengths do not add up to the payload of {payload_size} bytes"
-    for item in (*request.batches, *request.losses, *request.claims):
-        if not 0 <= item.stream < len(request.streams):
-            problem = f"stream {item.stream} of {len(request.streams)}"
+    used = [item.stream for item in request.batches]
+    used += [item.stream for item in request.losses] + [item.stream for item in request.claims]
+    if used and not 0 <= min(used) <= max(used) < len(request.streams):
+        problem = f"streams {min(used)} to {max(used)} of {len(request.streams)}"
     for batch in request.batches:
         journal = 0 <= batch.stream < len(request.streams) and request.streams[batch.stream].format == "journal"
         size = batch.end - batch.start + batch.tail_end

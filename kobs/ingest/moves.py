@@ -120,5 +120,5 @@ class Moves:
             }
             for each in doubles
         ]
-        empty = {name: "" for name in ("cluster", "node", "namespace", "pod", "container", "path")}
+        empty = dict.fromkeys(("cluster", "node", "namespace", "pod", "container", "path"), "")
         write_ledger(self._store, pa.Table.from_pylist([{**row, **empty} for row in rows], schema=LEDGER_ROWS))

@@ -7,6 +7,7 @@ The same batch gives the same rows, whenever it comes: nothing here reads a cloc
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import re2
@@ -280,7 +281,7 @@ def leave_out(columns: Columns, keep: Iterable[bool]) -> Columns:
     return Columns(*([column[index] for index in chosen] for column in _all(columns)))
 
 
-def _all(columns: Columns) -> tuple[list[object], ...]:
+def _all(columns: Columns) -> tuple[list[Any], ...]:
     return tuple(getattr(columns, name) for name in Columns.__slots__)
 
 

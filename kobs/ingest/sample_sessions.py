@@ -72,7 +72,9 @@ def _extended(known: Series, request: SampleRequest) -> Series:
         if reason is not None:
             faults[number] = reason
     return Series(
-        pa.concat_arrays([known.fps[:first], pa.array([fingerprint(labels) for labels in request.series], pa.uint64())]),
+        pa.concat_arrays(
+            [known.fps[:first], pa.array([fingerprint(labels) for labels in request.series], pa.uint64())]
+        ),
         pa.concat_arrays(
             [known.metrics[:first], pa.array([labels.get(METRIC_NAME, "") for labels in request.series], pa.string())]
         ),

@@ -18,6 +18,20 @@ FAULTS = frozenset({LossReason.ROTATED_AWAY, LossReason.REJECTED, LossReason.UNR
 """Losses that nobody wanted. The others follow from a limit, a retention or a request."""
 
 _MOST_LISTED = 100
+_NAMES = ("cluster", "node", "kind", "namespace", "pod", "container", "path")
+_NUMBERS = (
+    "segments",
+    "rows",
+    "claimed_bytes",
+    "delivered_bytes",
+    "pending_bytes",
+    "expired_bytes",
+    "lost_bytes",
+    "lost_unknown",
+    "left_out_bytes",
+    "missing_bytes",
+    "doubled_rows",
+)
 
 
 @dataclass(slots=True)
@@ -125,19 +139,14 @@ class Verify:
         Shape: `ok`, `totals` (numbers), `sources` (each with its labels, numbers, `losses` and `missing`).
         """
         reports = await self._store.run(self._reports, scope)
-        numbers = (
-            "segments rows claimed_bytes delivered_bytes pending_bytes expired_bytes lost_bytes lost_unknown "
-            "left_out_bytes missing_bytes doubled_rows"
-        ).split()
-        totals = {name: sum(getattr(report, name) for report in reports) for name in numbers}
-        names = "cluster node kind namespace pod container path".split()
+        totals = {name: sum(getattr(report, name) for report in reports) for name in _NUMBERS}
         return {
             "ok": all(report.is_whole for report in reports),
             "totals": {"sources": len(reports), **totals},
             "sources": [
                 {
-                    "labels": {name: getattr(report, name) for name in names if getattr(report, name)},
-                    **{name: getattr(report, name) for name in numbers},
+                    "labels": {name: getattr(report, name) for name in _NAMES if getattr(report, name)},
+                    **{name: getattr(report, name) for name in _NUMBERS},
                     "losses": report.losses,
                     "missing": report.missing,
                 }
@@ -145,14 +154,12 @@ class Verify:
             ],
         }
 
-    async def entries(self, scope: Scope, *, source: int, segment: int, after: int, limit: int) -> list[dict[str, object]]:
+    async def entries(
+        self, scope: Scope, *, source: int, segment: int, after: int, limit: int
+    ) -> list[dict[str, object]]:
         """Return a segment's rows from an offset on, in their order: `offset`, `size`, `copies`, `body` (bytes)."""
-        rows = await self._store.run(
-            log_sums.entries, self._store, scope, source, segment, after=after, limit=limit
-        )
-        return [
-            {"offset": offset, "size": size, "copies": copies, "body": body} for offset, size, copies, body in rows
-        ]
+        rows = await self._store.run(log_sums.entries, self._store, scope, source, segment, after=after, limit=limit)
+        return [{"offset": offset, "size": size, "copies": copies, "body": body} for offset, size, copies, body in rows]
 
     def _reports(self, scope: Scope) -> list[SourceReport]:
         # Claims before rows: what is inserted in between is beyond the claims, and not counted.

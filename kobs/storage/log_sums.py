@@ -61,14 +61,11 @@ def claims(store: Store, scope: Scope) -> list[SegmentClaim]:
     found = store.select(
         "SELECT source, segment, anyLast(cluster) AS of_cluster, anyLast(node) AS of_node, anyLast(kind) AS of_kind, "
         "anyLast(namespace) AS of_namespace, anyLast(pod) AS of_pod, anyLast(container) AS of_container, "
-        "anyLast(path) AS of_path, max(claimed) AS grown, max(delivered) AS reached, max(closed) AS ended "
+        "anyLast(path) AS of_path, max(claimed) AS grown, max(delivered) AS reached, max(closed) = 1 AS ended "
         f"FROM log_segments WHERE {condition} GROUP BY source, segment",
         parameters,
     )
-    return [
-        SegmentClaim(*row[:-1], closed=bool(row[-1]))
-        for row in zip(*(column.to_pylist() for column in found.columns), strict=True)
-    ]
+    return [SegmentClaim(*row) for row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
 
 
 def sums(store: Store, scope: Scope) -> list[SegmentSum]:
@@ -128,9 +125,7 @@ def expired(store: Store, scope: Scope) -> dict[tuple[int, int], int]:
     """Return the bytes by (source, segment) that left the store because their time was over."""
     if Signal.LEDGER not in scope.signals:
         return {}
-    found = store.select(
-        "SELECT source, segment, sum(bytes) AS gone FROM log_expired FINAL GROUP BY source, segment"
-    )
+    found = store.select("SELECT source, segment, sum(bytes) AS gone FROM log_expired FINAL GROUP BY source, segment")
     return {
         (source, segment): gone
         for source, segment, gone in zip(*(column.to_pylist() for column in found.columns), strict=True)
@@ -150,4 +145,3 @@ def entries(
         binary=True,
     )
     return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
-

@@ -6,7 +6,6 @@ marker is told by its bits, never by being a NaN.
 """
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -79,14 +78,14 @@ def read_last_on_grid(
     A value counts for moments less than `window_ms` after it, and until a stale marker. A series without samples in
     the selection's time has no row.
 
-    Shape: fp uint64, values list<float64>, one a moment, null where there is none.
+    Shape: fp uint64, points list<float64>, one a moment, null where there is none.
     """
     condition, parameters = _samples_condition(scope, selection, series)
     stale = f"reinterpretAsUInt64(assumeNotNull(x)) = {STALE_NAN_BITS}"
     return store.select(
         f"SELECT fp, arrayMap(x -> if({stale}, NULL, x), "
         "timeSeriesLastToGrid({start:DateTime64(3, 'UTC')}, {end:DateTime64(3, 'UTC')}, {step:Decimal64(3)}, "
-        f"{{window:Decimal64(3)}})(ts, value)) AS values FROM metric_samples WHERE {condition} GROUP BY fp",
+        f"{{window:Decimal64(3)}})(ts, value)) AS points FROM metric_samples WHERE {condition} GROUP BY fp",
         {
             **parameters,
             "start": _moment(grid.start_ms),
@@ -111,11 +110,11 @@ def read_samples(
 ) -> pa.Table:
     """Return the samples of some series of a selection (`find_series`), at most `limit`, without stale markers.
 
-    Shape: fp uint64, time_ms int64, value float64; by fp and time.
+    Shape: fp uint64, time_ms int64, greatest float64; by fp and time.
     """
     condition, parameters = _samples_condition(scope, selection, series)
     return store.select(
-        "SELECT fp, toUnixTimestamp64Milli(ts) AS time_ms, argMax(value, (rank, number)) AS value FROM ("
+        "SELECT fp, toUnixTimestamp64Milli(ts) AS time_ms, argMax(value, (rank, number)) AS greatest FROM ("
         f"SELECT fp, ts, value, multiIf(reinterpretAsUInt64(value) = {STALE_NAN_BITS}, 0, isNaN(value), 1, 2) AS rank, "
         f"if(rank = 2, value, 0) AS number FROM metric_samples WHERE {condition}) "
         f"GROUP BY fp, ts HAVING max(rank) > 0 ORDER BY fp, ts LIMIT {int(limit)}",
@@ -127,9 +126,7 @@ def read_samples(
 
 def _condition(scope: Scope, selection: Selection) -> tuple[str, dict[str, object]]:
     """Return the condition on metric_series, and its parameters."""
-    condition, parameters = where(
-        scope, Signal.METRICS, cluster="labels['cluster']", namespace="labels['namespace']"
-    )
+    condition, parameters = where(scope, Signal.METRICS, cluster="labels['cluster']", namespace="labels['namespace']")
     conditions = [condition, "day >= toDate({first_day:String})", "day <= toDate({last_day:String})"]
     parameters["first_day"] = _day(selection.after_ms)
     parameters["last_day"] = _day(selection.until_ms)
@@ -178,8 +175,3 @@ def _moment(time_ms: int) -> dt.datetime:
 
 def _day(time_ms: int) -> str:
     return _moment(time_ms).date().isoformat()
-
-
-def metrics_of(series: pa.Table) -> Sequence[str]:
-    """Return the different metric names of some series."""
-    return sorted(series["metric"].unique().to_pylist())

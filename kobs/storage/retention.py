@@ -37,7 +37,8 @@ def expire(store: Store, partition: Partition) -> None:
     """Count what a partition holds of each segment, then drop it. Broken off in between, it may be done again."""
     bounds = {"day": partition.day, "keep": partition.keep_days}
     store.command(
-        "INSERT INTO log_expired SELECT source, segment, toDate({day:Int32}), {keep:UInt16}, count(), sum(bytes), now64(3) "
+        "INSERT INTO log_expired "
+        "SELECT source, segment, toDate({day:Int32}), {keep:UInt16}, count(), sum(bytes), now64(3) "
         "FROM (SELECT source, segment, offset, any(size + tail_size) AS bytes FROM logs "
         "WHERE toDate(ts) = toDate({day:Int32}) AND keep_days = {keep:UInt16} GROUP BY source, segment, offset) "
         "GROUP BY source, segment",

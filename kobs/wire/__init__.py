@@ -1,1 +1,1 @@
-"""Bytes between processes: how they are framed, and how the bytes of a log become entries. Knows no storage, no HTTP."""
+"""Bytes between processes: how they are framed, and how those of a log become entries. Knows no storage, no HTTP."""

@@ -77,7 +77,7 @@ class Server:
                 task.cancel()
 
     async def _tell_started(self) -> None:
-        while not self._uvicorn.started:
+        while not self._uvicorn.started:  # noqa: ASYNC110 - the web server has a flag and no event
             await asyncio.sleep(0.005)
         self._started.set()
 

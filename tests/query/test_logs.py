@@ -285,8 +285,8 @@ class TestIndexes:
         store.command(
             "INSERT INTO logs (ts, received, namespace, stream, body, keep_days) "
             "SELECT fromUnixTimestamp64Nano(toInt64({t0:Int64} + intDiv(number, {rows:Int64}) * 60000000000)), "
-            "now64(3), 'shop', number % 50, concat('line number', toString(number), ' of user-', toString(number * 7919)), 30 "
-            "FROM numbers(140000)",
+            "now64(3), 'shop', number % 50, "
+            "concat('line number', toString(number), ' of user-', toString(number * 7919)), 30 FROM numbers(140000)",
             {"t0": T0_NS, "rows": rows_a_minute},
         )
         store.command("OPTIMIZE TABLE logs FINAL")
@@ -295,8 +295,8 @@ class TestIndexes:
         self,
         store: Store,
         *,
-        wanted: LogFilter = LogFilter(),
-        streams: Streams = Streams(),
+        wanted: LogFilter = EVERY_ENTRY,
+        streams: Streams | None = None,
         end_ns: int = T0_NS + DAY_NS,
     ) -> dict[str, tuple[int, int]]:
         sql, parameters = log_reads.rows_statement(

@@ -42,13 +42,17 @@ _ANSWER_MARGIN_SECONDS = 30.0
 Answer = TypeVar("Answer", LogAnswer, PositionsAnswer)
 
 log = telemetry.get_logger(__name__)
-_requests = telemetry.counter("kobs_agent_log_requests_total", "Requests with logs, by what became of them.", ("outcome",))
+_requests = telemetry.counter(
+    "kobs_agent_log_requests_total", "Requests with logs, by what became of them.", ("outcome",)
+)
 
 
 class Delivery:
     """The way to the servers."""
 
-    def __init__(self, settings: AgentSettings, state: State, *, cluster: str, node: str, answer_seconds: float = 60.0) -> None:
+    def __init__(
+        self, settings: AgentSettings, state: State, *, cluster: str, node: str, answer_seconds: float = 60.0
+    ) -> None:
         self._settings = settings
         self._state = state
         self._cluster = cluster
@@ -177,9 +181,7 @@ class Delivery:
     def _moved_ms(self) -> int:
         return int((time.monotonic() - self._uncertain_at) * 1000) if self._uncertain else 0
 
-    async def _post(
-        self, path: str, frame: bytes, answer_type: type[Answer], *, uncertain: bool
-    ) -> Answer:
+    async def _post(self, path: str, frame: bytes, answer_type: type[Answer], *, uncertain: bool) -> Answer:
         server = self._servers[0]
         headers = {"Content-Type": frames.CONTENT_TYPE, "User-Agent": f"kobs-agent/{__version__}"}
         token = self._token()
@@ -224,7 +226,9 @@ class Delivery:
             self._uncertain_at = time.monotonic()
             self._state.moved()
         if self.problem != f"{server}: {reason}":
-            log.warning("The server cannot be reached or refuses; logs wait in their files.", server=server, error=reason)
+            log.warning(
+                "The server cannot be reached or refuses; logs wait in their files.", server=server, error=reason
+            )
         self.problem = f"{server}: {reason}"
         if self._failures % _TRIES_A_SERVER == 0:
             self._servers.append(self._servers.pop(0))

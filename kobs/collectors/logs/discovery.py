@@ -120,7 +120,7 @@ class Discovery:
         seen: set[Path] = set()
         for pattern in self._settings.files:
             parent = os.path.dirname(pattern)  # noqa: PTH120 - a pattern is no path
-            for text in glob.iglob(parent) if glob.has_magic(parent) else [parent]:
+            for text in glob.iglob(parent) if glob.has_magic(parent) else [parent]:  # noqa: PTH207 - a pattern is no path
                 folder = Path(text)
                 if folder not in seen and folder.is_dir():
                     seen.add(folder)

@@ -19,7 +19,9 @@ HEAD_BYTES = 4096
 _CONTAINER_FILE = re.compile(r"(\d+)\.log(?:\.\d{8}-\d{6}(?:\.gz)?)?")
 # What logrotate and its relatives append: .1, .2.gz, -20261122, -20261122.gz, .2026-11-22, -20261122-1763806503
 _ROTATION = re.compile(r"(?:[.-]\d{1,14})(?:[.-]\d{1,14}){0,3}(?:\.gz)?|\.old|\.gz")
-_CRI_TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) (?:stdout|stderr) ")
+_CRI_TIME = re.compile(
+    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) (?:stdout|stderr) "
+)
 
 
 def container_source(pod_logs: Path, path: Path, *, cluster: str, node: str) -> LogSource | None:

@@ -53,8 +53,18 @@ def segment_of(sequence_id: str) -> int:
 
 def oldest_record(folder: Path) -> Record | None:
     """Return the first record that a journal still has."""
-    command = ["journalctl", "--directory", str(folder), "--output=json", "--no-pager", "--quiet", "--output-fields=_PID"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:  # noqa: S603 - as below
+    command = [
+        "journalctl",
+        "--directory",
+        str(folder),
+        "--output=json",
+        "--no-pager",
+        "--quiet",
+        "--output-fields=_PID",
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as program:  # noqa: S603 - as below
         line = b"" if program.stdout is None else program.stdout.readline()
         program.terminate()
     found = _SEQUENCE.search(line)

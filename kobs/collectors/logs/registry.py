@@ -149,11 +149,13 @@ class Registry:
     def missing(self) -> Iterable[Segment]:
         """Yield segments that no look has found since the agent started."""
         if self._looked:
-            yield from (
-                segment
-                for segment in self.segments.values()
-                if not segment.found and not segment.closed and segment.stream.format is not LineFormat.JOURNAL
-            )
+            yield from (segment for segment in self.segments.values() if self.is_missing(segment))
+
+    def is_missing(self, segment: Segment) -> bool:
+        """Whether the state knows a segment that no look has found since the agent started."""
+        if not self._looked or segment.found or segment.closed:
+            return False
+        return segment.stream.format is not LineFormat.JOURNAL
 
     @property
     def looked(self) -> bool:

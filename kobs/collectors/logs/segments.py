@@ -106,4 +106,3 @@ def open_segment(path: Path) -> PlainFile | GzipFile:
     Raises: OSError.
     """
     return GzipFile(path) if path.suffix == ".gz" else PlainFile(path)
-

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -175,7 +175,8 @@ class State:
                 last_ns=last_ns,
             )
             for source, segment, stream, head, path, inode, generation, acked, size, closed, last_ns in self._rows(
-                "SELECT source, segment, stream, head, path, inode, generation, acked, size, closed, last_ns FROM segments"
+                "SELECT source, segment, stream, head, path, inode, generation, acked, size, closed, last_ns "
+                "FROM segments"
             )
         ]
 
@@ -287,7 +288,7 @@ class State:
                 self._database.execute("ROLLBACK")
             raise RetryableError(f"agent state cannot be written: {error}", retry_after_seconds=1.0) from error
 
-    def _rows(self, statement: str) -> list[tuple[int, ...]]:
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         return self._database.execute(statement).fetchall()
 
     def _fact(self, name: str) -> str | None:
@@ -311,7 +312,9 @@ def _lock(folder: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise ConfigError(f"agent state {folder}: another kobs agent uses it; stop that one or choose another folder") from error
+        raise ConfigError(
+            f"agent state {folder}: another kobs agent uses it; stop that one or choose another folder"
+        ) from error
     return lock
 
 

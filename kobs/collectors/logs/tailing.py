@@ -15,7 +15,7 @@ from kobs.collectors.logs.cutting import complete_to, finished_to, lines_to
 from kobs.collectors.logs.discovery import Look
 from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Log, Registry, Segment, is_container
-from kobs.collectors.logs.segments import DamagedError
+from kobs.collectors.logs.segments import DamagedError, GzipFile, PlainFile
 from kobs.collectors.logs.state import Boundaries, Changes, KnownLoss, State
 from kobs.config import AgentSettings
 from kobs.model.logs import LossReason, SourceKind
@@ -236,9 +236,8 @@ class Tailer:
             return None
         while entry.segments:
             segment = entry.segments[0]
-            if segment.source not in self.unplaced_asked and not segment.found and segment.gone_at is not None:
-                if segment in set(self._registry.missing()):
-                    return None  # the server is asked first
+            if segment.source not in self.unplaced_asked and self._registry.is_missing(segment):
+                return None  # the server is asked first
             boundaries_and_payload = self._cut(entry, segment, now=now)
             if boundaries_and_payload is not None:
                 boundaries, payload = boundaries_and_payload
@@ -320,21 +319,7 @@ class Tailer:
             self._give_up_unopened(segment, now=now)
             return None
         try:
-            if not opened.compressed and self._was_rewritten(segment, now=now):
-                return None
-            if segment.skipping and not self._skip_line(segment):
-                self._end_if_final(entry, segment, b"", now=now)
-                return None
-            wanted = self._settings.stream_bytes
-            data = opened.read(segment.acked, wanted)
-            at_end = len(data) < wanted
-            end = finished_to(data, format=segment.stream.format, start_pattern=segment.stream.start_pattern)
-            if end == 0 and not at_end:
-                data = opened.read(segment.acked, _LONGEST_BATCH_BYTES)
-                at_end = len(data) < _LONGEST_BATCH_BYTES
-                end = finished_to(data, format=segment.stream.format, start_pattern=segment.stream.start_pattern)
-                if end == 0 and not at_end:
-                    end = self._forced_cut(segment, data)
+            read = self._read_on(segment, opened, now=now)
         except DamagedError as error:
             self._lose(segment, error.offset, 0, LossReason.UNREADABLE, detail=str(error))
             self._registry.finish(segment)
@@ -342,12 +327,13 @@ class Tailer:
         except OSError as error:
             self._registry.problems[str(segment.path)] = f"{segment.path}: {error.strerror}"
             return None
-        if opened.compressed:
-            segment.size = max(segment.size, segment.acked + len(data))
+        if read is None:
+            return None
+        data, end, at_end = read
         if end == 0 and at_end:
             if not data:
                 segment.waiting_since = None
-                self._end_if_final(entry, segment, data, now=now)
+                self._finish_if_final(entry, segment, now=now)
                 return None
             if self._is_final(segment, now=now):
                 return self._last_batch(entry, segment, data, now=now)
@@ -356,6 +342,30 @@ class Tailer:
             return None
         segment.waiting_since = now if end < len(data) else None
         return self._boundaries(segment, segment.acked + end), data[:end]
+
+    def _read_on(self, segment: Segment, opened: PlainFile | GzipFile, *, now: float) -> tuple[bytes, int, bool] | None:
+        """Return what comes next of a segment, up to where its entries are finished, and whether it ends there.
+
+        None where the file is another one now, or a line that is too long goes on.
+        """
+        if not opened.compressed and self._was_rewritten(segment, now=now):
+            return None
+        if segment.skipping and not self._skip_line(segment):
+            return (b"", 0, True) if segment.acked >= segment.size else None
+        read_format, pattern = segment.stream.format, segment.stream.start_pattern
+        wanted = self._settings.stream_bytes
+        data = opened.read(segment.acked, wanted)
+        at_end = len(data) < wanted
+        end = finished_to(data, format=read_format, start_pattern=pattern)
+        if end == 0 and not at_end:
+            data = opened.read(segment.acked, _LONGEST_BATCH_BYTES)
+            at_end = len(data) < _LONGEST_BATCH_BYTES
+            end = finished_to(data, format=read_format, start_pattern=pattern)
+            if end == 0 and not at_end:
+                end = self._forced_cut(segment, data)
+        if opened.compressed:
+            segment.size = max(segment.size, segment.acked + len(data))
+        return data, end, at_end
 
     def _is_untouched(self, segment: Segment) -> bool:
         """Whether a file that was closed to save descriptors is as it was when it was read to its end."""
@@ -439,8 +449,8 @@ class Tailer:
             return quiet >= _ROTATED_GRACE_SECONDS and now - segment.rotated_at >= _ROTATED_GRACE_SECONDS
         return False
 
-    def _end_if_final(self, entry: Log, segment: Segment, data: bytes, *, now: float) -> None:
-        if not data and self._is_final(segment, now=now):
+    def _finish_if_final(self, entry: Log, segment: Segment, *, now: float) -> None:
+        if self._is_final(segment, now=now):
             self._registry.finish(segment)
             if entry.segments:
                 entry.segments[0].waiting_since = None
@@ -469,9 +479,7 @@ class Tailer:
             return self._boundaries(segment, end), data
         return self._boundaries(segment, end, tail=successor, tail_end=cut - len(data)), both[:cut]
 
-    def _boundaries(
-        self, segment: Segment, end: int, *, tail: Segment | None = None, tail_end: int = 0
-    ) -> Boundaries:
+    def _boundaries(self, segment: Segment, end: int, *, tail: Segment | None = None, tail_end: int = 0) -> Boundaries:
         read_ns = time.time_ns()
         segment.last_ns = read_ns
         return Boundaries(

@@ -9,7 +9,9 @@ from kobs.model.durations import parse_duration_ms
 LONGEST_DURATION_MS = 2**63 // 1_000_000
 """Prometheus counts durations in nanoseconds of 63 bits."""
 
-_ESCAPE = re.compile(r"\\(?:([abfnrtv\\\"'])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))", re.S)
+_ESCAPE = re.compile(
+    r"\\(?:([abfnrtv\\\"'])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))", re.S
+)
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34, "'": 39}
 
 
@@ -33,9 +35,7 @@ def string_value(literal: str, *, start: int) -> str:
         return value.decode()
     except UnicodeDecodeError as error:
         end = start + len(literal)
-        raise UnsupportedQueryError(
-            "a string whose bytes are not UTF-8", start=start, end=end
-        ) from error
+        raise UnsupportedQueryError("a string whose bytes are not UTF-8", start=start, end=end) from error
 
 
 def _escaped(found: re.Match[str], *, quote: str, start: int) -> bytes:

@@ -132,14 +132,10 @@ def _check_one_name(selector: "Tree[Token]", matchers: list[Matcher]) -> None:
     named = any(token.type == "METRIC" for token in _tokens(selector))
     quoted = any(True for _ in selector.find_data("quoted_name"))
     names = [
-        matcher.value
-        for matcher in matchers
-        if matcher.name == METRIC_NAME and matcher.operator is MatchOperator.EQUAL
+        matcher.value for matcher in matchers if matcher.name == METRIC_NAME and matcher.operator is MatchOperator.EQUAL
     ]
     if (named or quoted) and len(names) > 1:
-        raise QuerySyntaxError(
-            f'metric name must not be set twice: "{names[0]}" or "{names[1]}"', **_place(selector)
-        )
+        raise QuerySyntaxError(f'metric name must not be set twice: "{names[0]}" or "{names[1]}"', **_place(selector))
 
 
 def _check_pattern(matcher: Matcher) -> None:
@@ -283,7 +279,8 @@ def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
         expected.add("$END")
     if place == len(text):
         raise _syntax_error(text, f"unexpected end of input, expected {told(expected)}", place, place)
-    if text[place] in "\"'`" and _STRING.match(text, place) is None:
+    literal = _STRING.match(text, place)
+    if text[place] in "\"'`" and literal is None:
         raise _syntax_error(text, "unterminated quoted string", place, len(text))
     found = next((match[0] for match in (word, literal) if match is not None), text[place])
     raise _syntax_error(text, f"unexpected {found}, expected {told(expected)}", place, place + len(found))
