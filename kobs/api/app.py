@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 import kobs
-from kobs.api import errors, ledger, logs, ship, status
+from kobs.api import errors, ledger, logs, prometheus, ship, status
 from kobs.api.security import Security
 from kobs.api.ship import FrameIngest
 from kobs.config import ServerSettings
 from kobs.ingest.logs import LogIngest
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
+from kobs.query.metrics import Metrics
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
 from kobs.query.verify import Verify
@@ -29,8 +30,8 @@ class Services:
     status: StatusReader
     verify: Verify
     metrics_ingest: FrameIngest | None = None
-    metrics: APIRouter | None = None
-    """The endpoints of Prometheus' API, from `kobs.api.prometheus.router`; None for a server without metrics."""
+    metrics: Metrics | None = None
+    """None for a server without metrics."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -42,5 +43,5 @@ def create_app(services: Services) -> FastAPI:
     for part in (logs, ship, status, ledger):
         app.include_router(part.router(services))
     if services.metrics is not None:
-        app.include_router(services.metrics)
+        app.include_router(prometheus.router(services.metrics))
     return app

@@ -43,7 +43,7 @@ def router(services: "Services") -> APIRouter:
 
     @routes.get("/verify/entries")
     async def entries(request: Request) -> Response:
-        names = frozenset({"source", "segment", "after", "limit"})
+        names = frozenset({"source", "segment", "offset", "limit"})
         parameters = Parameters(request.query_params.multi_items(), single=names)
         rows = await while_connected(
             request,
@@ -51,7 +51,7 @@ def router(services: "Services") -> APIRouter:
                 scope_of(request),
                 source=_number(parameters, "source", least=0, most=2**64 - 1),
                 segment=_number(parameters, "segment", least=-(2**63), most=2**63 - 1),
-                after=_number(parameters, "after", least=-1, most=2**64 - 1, default=-1),
+                after=_number(parameters, "offset", least=0, most=2**64 - 1, default=0),
                 limit=parameters.integer(
                     "limit",
                     default=_MOST_ROWS,

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import orjson
@@ -23,10 +22,7 @@ from kobs.api.disconnection import while_connected
 from kobs.api.security import scope_of
 from kobs.errors import KobsError, LimitError, QueryError, RetryableError, UnsupportedQueryError
 from kobs.model.durations import parse_duration_ms
-from kobs.query.metrics import Matrix, QueryTimeoutError, ResolutionError, Vector
-
-if TYPE_CHECKING:
-    from kobs.api.app import Services
+from kobs.query.metrics import Matrix, Metrics, QueryTimeoutError, ResolutionError, Vector
 
 MOST_FORM_BYTES = 10 * 1024 * 1024
 
@@ -46,10 +42,9 @@ class _ParameterError(QueryError):
         super().__init__(f'invalid parameter "{name}": {said}')
 
 
-def router(services: "Services") -> APIRouter:
+def router(metrics: Metrics) -> APIRouter:
     """Return the endpoints."""
     routes = APIRouter(prefix="/api/v1")
-    metrics = services.metrics
 
     @routes.api_route("/query", methods=["GET", "POST"])
     async def query(request: Request) -> Response:
@@ -175,7 +170,8 @@ def _answer(result: Vector | Matrix) -> Response:
         kind = "vector"
         at = format_time(result.time_ms)
         series = [
-            f'{{"metric":{_labels(each.labels)},"value":[{at},"{format_value(each.value)}"]}}' for each in result.samples
+            f'{{"metric":{_labels(each.labels)},"value":[{at},"{format_value(each.value)}"]}}'
+            for each in result.samples
         ]
     else:
         kind = "matrix"
@@ -231,7 +227,7 @@ def _error(error: KobsError) -> Response:
         kind, status, said = "unavailable", 503, str(error)
         headers = {"Retry-After": str(max(math.ceil(error.retry_after_seconds), 1))}
     else:
-        log.exception("A query failed by a defect.", error=error)
+        log.exception("A query failed by a defect.", error=error)  # noqa: LOG004 - it takes the error itself
         kind, status, said = "internal", 500, "the server failed to answer; its log tells why"
     body = orjson.dumps({"status": "error", "errorType": kind, "error": said})
     return Response(body, status_code=status, headers=headers, media_type="application/json")

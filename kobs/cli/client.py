@@ -90,7 +90,7 @@ class Client:
             "start one with `kobs up`, or name it with --server"
         )
 
-    def _refused(self, status: int, body: bytes) -> KobsError:
+    def _refused(self, status: int, body: bytes | bytearray) -> KobsError:
         """Return the error that an answer tells of."""
         try:
             told = json.loads(body)["error"]

@@ -5,6 +5,7 @@ server answers again. Entries that the server had to drop for a slow reader are 
 """
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -189,7 +190,6 @@ def _messages(client: Client, filters: Items, resume: str | None) -> Iterator[di
 
     Raises: RetryableError when it breaks; QueryError where the server refuses to go on.
     """
-    import json  # noqa: PLC0415 - beside the import below
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - only followers need it
 
     parameters = [*filters, *([] if resume is None else [("resume", resume)])]

@@ -19,7 +19,7 @@ from kobs.ingest.sample_sessions import Series, Sessions
 from kobs.ingest.sample_writer import SampleWriter, SeriesDay, Work
 from kobs.storage.clickhouse import Store
 from kobs.storage.metric_writes import DAY_MS, KEEP_DAYS, SAMPLE_ROWS
-from kobs.wire.samples import JobFamily, SampleAnswer, SampleColumns, SampleRequest, SampleStatus, decode
+from kobs.wire.samples import JobFamily, SampleAnswer, SampleColumns, SampleStatus, decode
 
 MOST_SAMPLES = 500_000
 """Samples of one frame."""
@@ -58,14 +58,10 @@ class SampleIngest:
     async def accept(self, frame: bytes) -> SampleAnswer:
         """Store what a frame holds, and answer what became of it.
 
-        Raises: RejectedError where the frame is refused as a whole, RetryableError and other KobsErrors where nothing
-            of it was stored, or only a part.
+        Raises: RejectedError where the frame is refused as a whole (its receiver counts it), RetryableError and other
+            KobsErrors where nothing of it was stored, or only a part.
         """
-        try:
-            prepared = await self._store.run(self._prepare, frame)
-        except RejectedError as error:
-            telemetry.discarded(_SIGNAL, error.reason)
-            raise
+        prepared = await self._store.run(self._prepare, frame)
         if prepared is None:
             return SampleAnswer(status=SampleStatus.UNKNOWN_SERIES)
         work, rejected = prepared

@@ -5,6 +5,7 @@ values within the five minutes before a moment (the earlier end excluded), until
 whole is refused: no limit cuts an answer.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -135,7 +136,9 @@ class Metrics:
             QueryTimeoutError.
         """
         if step_ms <= 0 or end_ms < start_ms:
-            raise QueryError(f"range from {start_ms} to {end_ms} ms in steps of {step_ms} ms: expected time that goes on")
+            raise QueryError(
+                f"range from {start_ms} to {end_ms} ms in steps of {step_ms} ms: expected time that goes on"
+            )
         if (end_ms - start_ms) // step_ms > MOST_POINTS_A_SERIES:
             raise ResolutionError(
                 "exceeded maximum resolution of 11,000 points per timeseries. "
@@ -301,16 +304,14 @@ def _condition(matcher: Matcher) -> LabelCondition:
 
 def _labels_by_fp(series: pa.Table) -> dict[int, dict[str, str]]:
     columns = (series["fp"].to_pylist(), series["metric"].to_pylist(), series["labels"].to_pylist())
-    return {
-        fp: dict(sorted([(METRIC_NAME, metric), *labels])) for fp, metric, labels in zip(*columns, strict=True)
-    }
+    return {fp: dict(sorted([(METRIC_NAME, metric), *labels])) for fp, metric, labels in zip(*columns, strict=True)}
 
 
 def _lists(column: pa.ChunkedArray) -> Iterator[pa.DoubleArray]:
     """Yield the arrays of a list column without making Python numbers of them."""
     for chunk in column.chunks:
         offsets = chunk.offsets.to_pylist()
-        for start, end in zip(offsets, offsets[1:], strict=False):
+        for start, end in itertools.pairwise(offsets):
             yield chunk.values.slice(start, end - start)
 
 

@@ -31,8 +31,8 @@ SERIES_ROWS = pa.schema(
         ("max_ts", _MS),
     ]
 )
-"""A series on a day on which it has samples. `labels` are without `__name__`. `min_ts` and `max_ts` bound the times of its
-samples; as a row is written once for a day, they are the day's own."""
+"""A series on a day on which it has samples. `labels` are without `__name__`. `min_ts` and `max_ts` bound the times of
+its samples; as a row is written once for a day, they are the day's own."""
 
 METADATA_ROWS = pa.schema(
     [

@@ -1,46 +1,101 @@
-"""Lines of the systemd journal as `journalctl -o json` writes them: one JSON object a line.
+"""Records of the systemd journal as `journalctl --output=json --all` writes them: one JSON object a line.
 
-In: the lines. Out: the message of each, byte for byte, and when the journal received it. A line that is not such an
-object is kept whole, at the time of reading.
+In: the lines of a batch. Out: an entry for each record, in their order, with the message byte for byte. A line with a
+number that is no record else is kept whole; one without a number has no position, and is counted and left out.
 """
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 
+_Value: TypeAlias = str | list[object] | None
+"""Text; the values of bytes where it is not UTF-8; a list of both where the field occurs more than once."""
+
+_SEVERITIES = {
+    b"0": "fatal",
+    b"1": "fatal",
+    b"2": "fatal",
+    b"3": "error",
+    b"4": "warn",
+    b"5": "info",
+    b"6": "info",
+    b"7": "debug",
+}
+_NUMBER = re.compile(rb'"__CURSOR"\s*:\s*"s=[0-9a-f]+;i=([0-9a-f]{1,16})')
+
 
 class _Record(msgspec.Struct):
-    message: str | list[object] | None = msgspec.field(name="MESSAGE", default=None)
     realtime: str = msgspec.field(name="__REALTIME_TIMESTAMP", default="")
+    message: _Value = msgspec.field(name="MESSAGE", default=None)
+    priority: _Value = msgspec.field(name="PRIORITY", default=None)
+    unit: _Value = msgspec.field(name="_SYSTEMD_UNIT", default=None)
+    identifier: _Value = msgspec.field(name="SYSLOG_IDENTIFIER", default=None)
 
 
-_DECODER = msgspec.json.Decoder(_Record)
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One record. `number` counts the records of a sequence, with gaps; `severity` is empty where it has no priority."""
+
+    number: int
+    time_ns: int
+    unit: str
+    severity: str
+    body: bytes
 
 
-def parse(line: bytes, *, read_ns: int) -> tuple[int, bytes] | None:
-    """Return time (ns UTC) and message of a line; None if it is not an object of the journal.
+_decode = msgspec.json.Decoder(_Record).decode
 
-    A message that is not UTF-8 comes as an array of byte values, one that is there several times as an array of
-    messages, which are then joined by newlines.
+
+def parse(payload: bytes, *, read_ns: int) -> tuple[list[JournalEntry], int]:
+    """Return the entries of a batch, and how many of its lines were no records. `read_ns` is for those without a time.
 
     Source: systemd "Journal Export Formats", section "Journal JSON Format".
     """
-    try:
-        record = _DECODER.decode(line)
-        message = _message_bytes(record.message)
-    except (msgspec.DecodeError, RecursionError, ValueError, TypeError):
-        return None
+    entries: list[JournalEntry] = []
+    malformed = 0
+    for line in payload.split(b"\n"):
+        if not line:
+            continue
+        found = _NUMBER.search(line)
+        if found is None:
+            malformed += 1
+            continue
+        number = int(found[1], 16)
+        try:
+            entries.append(_entry(number, _decode(line), read_ns=read_ns))
+        except (msgspec.DecodeError, RecursionError, TypeError, ValueError):
+            malformed += 1
+            entries.append(JournalEntry(number, read_ns, "", "", line))
+    return entries, malformed
+
+
+def _entry(number: int, record: _Record, *, read_ns: int) -> JournalEntry:
     realtime = record.realtime
-    is_time = realtime.isascii() and realtime.isdigit() and len(realtime) < 20
-    return int(realtime) * 1000 if is_time else read_ns, message
+    is_time = realtime.isascii() and realtime.isdigit() and len(realtime) < 17
+    unit = _first(record.unit) or _first(record.identifier)
+    return JournalEntry(
+        number,
+        int(realtime) * 1000 if is_time else read_ns,
+        unit.decode("utf-8", "replace"),
+        _SEVERITIES.get(_first(record.priority), ""),
+        b"\n".join(_values(record.message)),
+    )
 
 
-def _message_bytes(message: object) -> bytes:
-    """Return the bytes of a message's value. Raises: ValueError, TypeError if it is not one."""
-    if isinstance(message, str):
-        return message.encode()
-    if message is None:
-        return b""
-    if not isinstance(message, list):
-        raise TypeError("message is neither text nor an array")
-    if all(isinstance(value, int) for value in message):
-        return bytes(message)
-    return b"\n".join([_message_bytes(value) for value in message])
+def _first(value: _Value) -> bytes:
+    return next(iter(_values(value)), b"")
+
+
+def _values(value: object) -> list[bytes]:
+    """Return the values of a field. Raises: TypeError, ValueError if it is none."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value.encode()]
+    if not isinstance(value, list):
+        raise TypeError("neither text nor a list")
+    if all(isinstance(byte, int) for byte in value):
+        return [bytes(value)]
+    return [each for part in value for each in _values(part)]

@@ -166,9 +166,9 @@ class TestSearch:
 def record(store: Store, **values: object) -> None:
     """Record a loss of web-1's."""
     row = {
-        "source": 9, "segment": 1, "start": 100, "reason": "rotated_away", "end": 300, "bytes": 200, "in_row": 0, "rows": 0,
-        "first_ts": T0_NS, "last_ts": T0_NS + 10, "cluster": "east", "node": "n1", "namespace": "shop", "pod": "web-1",
-        "container": "app", "path": "/var/log/x", "detail": "", "recorded": T0_NS // 1_000_000,
+        "source": 9, "segment": 1, "start": 100, "reason": "rotated_away", "end": 300, "bytes": 200, "in_row": 0,
+        "rows": 0, "first_ts": T0_NS, "last_ts": T0_NS + 10, "cluster": "east", "node": "n1", "namespace": "shop",
+        "pod": "web-1", "container": "app", "path": "/var/log/x", "detail": "", "recorded": T0_NS // 1_000_000,
     }  # fmt: skip
     store.insert("ledger", pa.Table.from_pylist([{**row, **values}], schema=LEDGER_ROWS))
 

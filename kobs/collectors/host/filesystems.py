@@ -20,11 +20,9 @@ _IGNORED_MOUNTS = re.compile(
     r"|var/lib/kubelet/pods/.+)(?:$|/.*)"
 )
 """node_exporter's default and what kube-prometheus adds: the volumes of each Pod."""
-_IGNORED_TYPES = frozenset(
-    """
-    autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs erofs fusectl hugetlbfs iso9660 mqueue nsfs
-    overlay proc procfs pstore rpc_pipefs securityfs selinuxfs squashfs sysfs tracefs
-    """.split()
+_IGNORED_TYPES = re.compile(
+    r"autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|erofs|fusectl|hugetlbfs|iso9660|mqueue|nsfs"
+    r"|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs"
 )
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -61,7 +59,7 @@ def parse_mounts(mountinfo: bytes) -> list[Mount]:
         rest = fields[fields.index("-") + 1 :]
         fstype, device, super_options = rest[0], rest[1], rest[2] if len(rest) > 2 else ""
         mountpoint = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
-        if fstype in _IGNORED_TYPES or _IGNORED_MOUNTS.fullmatch(mountpoint):
+        if _IGNORED_TYPES.fullmatch(fstype) or _IGNORED_MOUNTS.fullmatch(mountpoint):
             continue
         major, _, minor = fields[2].partition(":")
         is_readonly = "ro" in fields[5].split(",") or "ro" in super_options.split(",")

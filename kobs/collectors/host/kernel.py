@@ -4,6 +4,7 @@ Source: proc(5); node_exporter 1.12 `collector/` (names and units).
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from kobs.collectors.host.points import Point
@@ -14,15 +15,12 @@ CLOCK_TICKS = 100.0
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _JUMP_SECONDS = 3.0
 
-MEMORY_FIELDS = frozenset(
-    """
-    MemTotal MemFree MemAvailable Buffers Cached SwapCached Active Inactive Active(anon) Inactive(anon) Active(file)
-    Inactive(file) Unevictable Mlocked SwapTotal SwapFree Zswap Zswapped Dirty Writeback AnonPages Mapped Shmem Slab
-    SReclaimable SUnreclaim KernelStack PageTables NFS_Unstable Bounce WritebackTmp CommitLimit Committed_AS
-    VmallocTotal VmallocUsed VmallocChunk Percpu HardwareCorrupted AnonHugePages ShmemHugePages ShmemPmdMapped CmaTotal
-    CmaFree HugePages_Total HugePages_Free HugePages_Rsvd HugePages_Surp Hugepagesize DirectMap4k DirectMap2M
-    DirectMap1G
-    """.split()
+_MEMORY_FIELDS = re.compile(
+    r"Mem(?:Total|Free|Available)|Buffers|Cached|Swap(?:Cached|Total|Free)|(?:Ina|A)ctive(?:\((?:anon|file)\))?"
+    r"|Unevictable|Mlocked|Zswap(?:ped)?|Dirty|Writeback(?:Tmp)?|AnonPages|Mapped|Shmem(?:HugePages|PmdMapped)?|Slab"
+    r"|SReclaimable|SUnreclaim|KernelStack|PageTables|NFS_Unstable|Bounce|CommitLimit|Committed_AS"
+    r"|Vmalloc(?:Total|Used|Chunk)|Percpu|HardwareCorrupted|AnonHugePages|Cma(?:Total|Free)"
+    r"|HugePages_(?:Total|Free|Rsvd|Surp)|Hugepagesize|DirectMap(?:4k|2M|1G)"
 )
 """The lines of /proc/meminfo that node_exporter knows."""
 
@@ -97,7 +95,7 @@ def memory_points(meminfo: bytes) -> list[Point]:
     points = []
     for line in meminfo.decode("ascii").splitlines():
         name, _, rest = line.partition(":")
-        if name not in MEMORY_FIELDS:
+        if _MEMORY_FIELDS.fullmatch(name) is None:
             continue
         number, *unit = rest.split()
         suffix, factor = ("_bytes", 1024) if unit else ("", 1)

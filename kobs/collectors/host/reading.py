@@ -52,7 +52,9 @@ class HostReader:
             except (OSError, ValueError, LookupError) as error:
                 _unreadable.labels(part).inc()
                 if part not in self._failing:
-                    log.warning("A part of the machine cannot be read; its metrics are missing.", part=part, error=error)
+                    log.warning(
+                        "A part of the machine cannot be read; its metrics are missing.", part=part, error=error
+                    )
                 self._failing.add(part)
             else:
                 self._failing.discard(part)
@@ -63,7 +65,7 @@ class HostReader:
         for name in names[:-1]:
             try:
                 return (self._proc / name).read_bytes()
-            except OSError:  # noqa: PERF203 - the next name tells
+            except OSError:
                 continue
         return (self._proc / names[-1]).read_bytes()
 
@@ -84,7 +86,7 @@ class HostReader:
             for name in (*devices.NETWORK_FILES, *devices.NETWORK_TEXTS):
                 try:
                     files[name] = (folder / name).read_bytes()
-                except OSError:  # noqa: PERF203 - a device answers such files as it has
+                except OSError:  # a device answers such files as it has
                     continue
             points += devices.interface_points(folder.name, files)
         return points

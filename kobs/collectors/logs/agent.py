@@ -139,5 +139,4 @@ class LogAgent:
         except RetryableError as error:
             log.warning("The last acknowledgements were not noted; they are asked again.", error=error)
         self._tailer.close()
-        self._journal.close()
         self._discovery.close()

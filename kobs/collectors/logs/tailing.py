@@ -140,7 +140,7 @@ class Tailer:
 
         Raises: RetryableError where the state cannot be written; nothing is sent then, nothing is lost.
         """
-        self._journal.log(now=now)
+        self._journal.look(now=now)
         self._add_turns()
         batches: list[ReadBatch] = []
         room = self._settings.request_bytes
@@ -249,22 +249,26 @@ class Tailer:
 
     def _next_of_journal(self, entry: Log, *, now: float) -> ReadBatch | None:
         if entry.pending is not None:
-            payload = self._journal.again(entry.pending, now=now)
+            payload = self._journal.again(entry.pending)
             segment = self._registry.segments.get((entry.source, entry.pending.segment))
-            if payload is None or segment is None:
+            if payload is not None and segment is not None:
+                return ReadBatch(entry, segment, entry.pending, payload, retry=True)
+            if not self._journal.is_gone(entry.pending):
                 return None
-            return ReadBatch(entry, segment, entry.pending, payload, retry=True)
+            if entry.source not in self.unplaced_asked:
+                entry.placed = False  # the server is asked whether it has them, and removes parts of them
+                return None
+            self._settled.append(entry.pending)
+            entry.pending = None
         if not entry.placed:
             return None
         batch = self._journal.next_batch(entry, most_bytes=self._settings.stream_bytes, now=now)
-        if self._journal.vacuumed is not None:
-            segment, start, end = self._journal.vacuumed
-            self._journal.vacuumed = None
-            self._lose(segment, start, end, LossReason.ROTATED_AWAY, detail="vacuumed from the journal")
+        for loss in self._journal.take_losses():
+            self._lose(loss.segment, loss.start, loss.end, loss.reason, detail=loss.detail)
         if batch is None:
             return None
-        segment, boundaries, payload = batch
-        return ReadBatch(entry, segment, boundaries, payload, retry=False)
+        cut_of, boundaries, payload = batch
+        return ReadBatch(entry, cut_of, boundaries, payload, retry=False)
 
     def _plan_next_look(self, entry: Log, *, now: float) -> None:
         if not entry.segments:
@@ -459,7 +463,9 @@ class Tailer:
         """Return the end of a file, with the beginning of its successor where an entry goes on there."""
         end = segment.acked + len(data)
         successor = entry.segments[1] if len(entry.segments) > 1 else None
-        if successor is None or successor.acked > 0 or segment.stream.source.kind is not SourceKind.CONTAINER:
+        # A line that was torn before its newline does not go on in another file.
+        joins = is_container(segment) and data.endswith(b"\n")
+        if successor is None or successor.acked > 0 or not joins:
             return self._boundaries(segment, end), data
         opened = self._registry.open(successor)
         beginning = b"" if opened is None else opened.read(0, self._settings.stream_bytes)

@@ -26,7 +26,10 @@ LABEL: /[a-zA-Z_][a-zA-Z0-9_]*/
 OPERATOR: "=~" | "!~" | "!=" | "="
 STRING: /"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*'|`[^`]*`/
 DURATION.2: /(?:[0-9]+(?:ms|[smhdwy]))+(?![a-zA-Z0-9_])/
-NUMBER.1: /(?:0[xX](?:_?[0-9a-fA-F])+|(?:[0-9](?:_?[0-9])*)?\.?[0-9](?:_?[0-9])*(?:[eE][+-]?[0-9](?:_?[0-9])*)?|[0-9](?:_?[0-9])*\.|[iI][nN][fF]|[nN][aA][nN])(?![a-zA-Z0-9_.])/
+NUMBER.1: (HEXADECIMAL | DIGITS ("." DIGITS?)? EXPONENT? | "." DIGITS EXPONENT? | /inf/i | /nan/i) /(?![a-zA-Z0-9_.])/
+HEXADECIMAL: /0[xX](?:_?[0-9a-fA-F])+/
+DIGITS: /[0-9](?:_?[0-9])*/
+EXPONENT: /[eE][+-]?/ DIGITS
 OFFSET: /offset(?![a-zA-Z0-9_:])/i
 ANCHOR: /(?:start|end)(?![a-zA-Z0-9_:])/i
 SIGN: "+" | "-"

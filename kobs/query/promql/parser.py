@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import re2
 from lark import Token, Tree
-from lark.exceptions import UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from kobs.errors import QueryError, QuerySyntaxError, UnsupportedQueryError
 from kobs.model.labels import METRIC_NAME
@@ -199,7 +199,7 @@ def _number(token: Token) -> float:
 
 
 def _sign(tokens: list[Token]) -> int:
-    return -1 if any(token.type == "SIGN" and token == "-" for token in tokens) else 1
+    return -1 if any(sign.type == "SIGN" and sign == "-" for sign in tokens) else 1
 
 
 def _tokens(tree: "Tree[Token]") -> list[Token]:
@@ -259,7 +259,7 @@ def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
     """Say what is wrong where lark stopped."""
     at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
     place = len(text) if at_end or error.pos_in_stream is None else error.pos_in_stream
-    expected = set(error.accepts or error.expected) if isinstance(error, UnexpectedToken) else set(error.allowed or ())
+    expected = _expected(error)
     place = _skip(text, place)
     # A modifier can follow wherever an expression can end, and nowhere else.
     is_whole = "OFFSET" in expected
@@ -284,6 +284,13 @@ def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
         raise _syntax_error(text, "unterminated quoted string", place, len(text))
     found = next((match[0] for match in (word, literal) if match is not None), text[place])
     raise _syntax_error(text, f"unexpected {found}, expected {told(expected)}", place, place + len(found))
+
+
+def _expected(error: UnexpectedInput) -> set[str]:
+    """Return the terminals that could have come."""
+    if isinstance(error, UnexpectedToken):
+        return set(error.accepts or error.expected)
+    return set(error.allowed or ()) if isinstance(error, UnexpectedCharacters) else set()
 
 
 def _skip(text: str, place: int) -> int:

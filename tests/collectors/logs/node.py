@@ -69,7 +69,7 @@ class Node:
 
         class Direct(Delivery):
             # Stands for the HTTP hop only, which the tests with processes have: here faults are put between exactly.
-            async def _post(self, path: str, frame: bytes, answer_type: Any, *, uncertain: bool) -> Any:
+            async def _post(self, path: str, frame: bytes, answer_type: Any, *, uncertain: bool) -> Any:  # noqa: ARG002 - its signature
                 if node.down:
                     raise self._failed("direct", "down", pause=0.02, uncertain=False)
                 call = node.ingest.accept if path.endswith("logs") else node.ingest.positions
@@ -106,7 +106,8 @@ class Node:
         condition = " AND ".join(f"labels['{name}'] = '{value}'" for name, value in labels.items()) or "1"
         rows = await self.store.run(
             self.store.select,
-            "SELECT body, min(received) OVER (PARTITION BY source, segment) AS began FROM logs WHERE stream IN (SELECT stream FROM log_streams WHERE "
+            "SELECT body, min(received) OVER (PARTITION BY source, segment) AS began FROM logs "
+            "WHERE stream IN (SELECT stream FROM log_streams WHERE "
             f"{condition}) ORDER BY source, began, segment, offset, received",
             binary=True,
         )

@@ -452,8 +452,10 @@ def test_a_damaged_gz_is_on_record_and_stops_nothing(node: Node) -> None:
         log.numbered(5)
         async with node.server(), node.agent():
             bodies = await node.until(lambda bodies: 2004 in numbers(bodies))
-            got = numbers(bodies)
+            # The line in which the file breaks off may lack a part of its number.
+            got = numbers([body for body in bodies if b" " in body])
             assert got == sorted(set(got))
+            assert len(got) > 500
             await asyncio.sleep(0.3)
         report = await node.verified()
         assert [loss["reason"] for loss in _losses(report)] == ["unreadable"]

@@ -1,0 +1,65 @@
+"""Samples as frames, and samples in a store by the way that agents' samples take."""
+
+import asyncio
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+
+from kobs.config import ServerSettings
+from kobs.ingest.samples import SampleIngest
+from kobs.model.samples import Sample
+from kobs.storage.clickhouse import Store
+from kobs.wire.samples import JobFamily, SampleAnswer, SampleRequest, encode
+
+NOW_MS = time.time_ns() // 1_000_000
+BASE_MS = NOW_MS // 3_600_000 * 3_600_000 - 6 * 3_600_000
+"""A whole hour, some hours ago: what is stored from there on does not expire."""
+
+
+def frame(
+    samples: Sequence[Sample],
+    *,
+    session: str = "session",
+    series: Sequence[dict[str, str]] | None = None,
+    first_series: int = 0,
+    families: Sequence[JobFamily] = (),
+    numbers: Sequence[int] | None = None,
+) -> bytes:
+    """Return a frame that registers the samples' series (or those given) and holds the samples."""
+    known: list[dict[str, str]] = []
+    for sample in samples:
+        if sample.labels not in known:
+            known.append(sample.labels)
+    request = SampleRequest(
+        session=session,
+        node="worker-1",
+        first_series=first_series,
+        series=list(known if series is None else series),
+        families=list(families),
+        count=len(samples),
+    )
+    return encode(
+        request,
+        times_ms=array("q", [sample.time_ms for sample in samples]),
+        values=array("d", [sample.value for sample in samples]),
+        numbers=array("I", [known.index(sample.labels) for sample in samples] if numbers is None else numbers),
+    )
+
+
+def accept(ingest: SampleIngest, frames: Iterable[bytes]) -> list[SampleAnswer]:
+    """Hand frames to an ingest all at once and return its answers."""
+
+    async def run() -> list[SampleAnswer]:
+        running = asyncio.ensure_future(ingest.run())
+        try:
+            return await asyncio.gather(*(ingest.accept(each) for each in frames))
+        finally:
+            running.cancel()
+
+    return asyncio.run(run())
+
+
+def store_samples(store: Store, samples: Sequence[Sample]) -> None:
+    """Store samples."""
+    answers = accept(SampleIngest(store, ServerSettings(insert_delay_ms=0)), [frame(samples)])
+    assert [answer.rejected for answer in answers] == [{}]
