@@ -70,6 +70,7 @@ async def _until_signal(role: Coroutine[None, None, None]) -> None:
 
 async def agent(settings: Settings, *, parent: int | None = None) -> None:
     """Collect on this node and ship to a server. With `parent`, end when that pipe closes."""
+    from kobs.collectors.host.sampling import run as run_host_metrics  # noqa: PLC0415 - by role
     from kobs.collectors.logs.agent import LogAgent  # noqa: PLC0415
     from kobs.collectors.logs.state import State  # noqa: PLC0415
 
@@ -81,6 +82,7 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
             logs = LogAgent(settings.agent, state, cluster=settings.cluster, node=settings.node)
             running = [
                 tasks.create_task(logs.run()),
+                tasks.create_task(run_host_metrics(settings)),
             ]
             if parent is not None:
                 await _closed(parent)
@@ -145,6 +147,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     from kobs.query.labels import StreamLabels  # noqa: PLC0415
     from kobs.query.ledger import Ledger  # noqa: PLC0415
     from kobs.query.logs import LogSearch  # noqa: PLC0415
+    from kobs.query.metrics import Metrics  # noqa: PLC0415
     from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
     from kobs.query.verify import Verify  # noqa: PLC0415
@@ -166,6 +169,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
+            metrics=Metrics(store),
             verify=Verify(store),
         )
         web = _web_server(create_app(services))

@@ -216,7 +216,7 @@ class _SourceFiles:
             limit = _COMPRESSED_PAGE_ROWS
             if not file.compressed:
                 limit = min(max(file.read(after, _PAGE_BYTES).count(b"\n"), 1), _PAGE_ROWS)
-            asked = {"source": self._source, "segment": segment, "after": after, "limit": limit}
+            asked = {"source": self._source, "segment": segment, "offset": after, "limit": limit}
             page = self._client.get("/kobs/v1/verify/entries", [(name, str(value)) for name, value in asked.items()])
             rows = page["entries"]
             for row in rows:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import re2
 
 from kobs.config import StorageSettings
-from kobs.ingest.journal import journal_entries
 from kobs.ingest.line_time import line_time_ns
 from kobs.ingest.parse import severity, trace_id
 from kobs.model.labels import fingerprint
 from kobs.model.logs import LossReason
 from kobs.storage.log_writes import LOG_ROWS
+from kobs.wire import journal
 from kobs.wire.entries import split
 from kobs.wire.ship import Batch, LineFormat, Stream
 
@@ -210,24 +210,26 @@ class RowBuilder:
         first = len(columns.times_ns)
         covered_to = batch.start
         cut: list[tuple[int, int, int]] = []
-        entries = journal_entries(payload)
-        for entry in entries.entries:
+        latest = batch.read_ns + _LATEST_AHEAD_NS
+        entries, malformed = journal.parse(payload, read_ns=batch.read_ns)
+        for entry in entries:
             own = {**base, "unit": entry.unit} if entry.unit else base
             stream_id = _stream_id(tuple(sorted(own.items())))
             labels[stream_id] = own
-            body = entry.message
+            body = entry.body
+            time_ns = entry.time_ns if _EARLIEST_NS <= entry.time_ns <= latest else batch.read_ns
             if len(body) > self._max_body_bytes:
-                cut.append((entry.sequence, len(body) - self._max_body_bytes, entry.time_ns))
+                cut.append((entry.number, len(body) - self._max_body_bytes, time_ns))
                 body = body[: self._max_body_bytes]
-            columns.times_ns.append(entry.time_ns)
+            columns.times_ns.append(time_ns)
             columns.streams.append(stream_id)
             columns.severities.append(entry.severity or severity(body))
             columns.trace_ids.append(trace_id(body))
             columns.bodies.append(body)
-            columns.offsets.append(entry.sequence)
-            # An entry covers the numbers since the one before it: the journal uses some for itself.
-            columns.sizes.append(entry.sequence + 1 - covered_to)
-            covered_to = entry.sequence + 1
+            columns.offsets.append(entry.number)
+            # An entry covers the numbers since the one before it: other sequences of the journal have those.
+            columns.sizes.append(entry.number + 1 - covered_to)
+            covered_to = entry.number + 1
         count = len(columns.times_ns) - first
         columns.clusters += [source.cluster] * count
         columns.namespaces += [""] * count
@@ -239,8 +241,8 @@ class RowBuilder:
         columns.keep_days += [keep] * count
         drops = [
             Drop(
-                start=sequence,
-                end=sequence,
+                start=number,
+                end=number,
                 bytes=size,
                 rows=0,
                 reason=LossReason.LINE_TOO_LONG,
@@ -248,7 +250,7 @@ class RowBuilder:
                 first_ns=time_ns,
                 last_ns=time_ns,
             )
-            for sequence, size, time_ns in cut
+            for number, size, time_ns in cut
         ]
         drops += _leave_out_expired(columns, first, oldest_day=today - keep, segment_start=batch.start)
         kept = columns.times_ns[first:]
@@ -260,7 +262,7 @@ class RowBuilder:
             namespace="",
             drops=drops,
             labels=labels,
-            malformed=entries.malformed,
+            malformed=malformed,
         )
 
 

@@ -1,6 +1,6 @@
 """How the bytes of a log become entries.
 
-In: the bytes of a batch, in one of the forms of `LineFormat`. Out: columns of entries, in the order of their first
+In: the bytes of a batch, CRI or plain lines (for the journal see `kobs.wire.journal`). Out: columns of entries, in the order of their first
 byte, which cover every byte exactly once. Nothing else has a say: the same bytes with the same boundaries give the same
 entries, on the node (which asks where to cut) as on the server (which makes rows). No byte is lost but the content of
 a line beyond `max_body_bytes`, which is counted.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
 
-from kobs.wire import cri, journal
+from kobs.wire import cri
 from kobs.wire.grouping import MAX_GROUP_LINES, Groups, Linked, group_lines
 from kobs.wire.ship import LineFormat
 
@@ -26,8 +26,7 @@ class Entries:
     """Columns, one value an entry, in the order of their first byte."""
 
     times_ns: list[int]
-    """CRI: the time of the entry's first physical line. Plain: 0, as times are found in bodies. Journal: when the
-    journal received it."""
+    """CRI: the time of the entry's first physical line. Plain: 0, as times are found in bodies."""
     offsets: list[int]
     """Offset in the payload of the entry's first byte."""
     sizes: list[int]
@@ -72,7 +71,7 @@ def split(
     read = _read(lines, format=format, read_ns=read_ns, with_times=True)
     heads = read.joined.heads
     cut = _cut(read, longest_bytes=max(sizes, default=0), max_body_bytes=max_body_bytes)
-    if group and format is not LineFormat.JOURNAL:
+    if group:
         for indexes in _streams(read):
             groups = _group(read, indexes, max_body_bytes=max_body_bytes, start_pattern=start_pattern)
             _absorb(read, indexes, groups.spans)
@@ -121,7 +120,7 @@ def open_from(
     """
     lines = bytes(payload).split(b"\n")
     end = len(payload) - len(lines.pop())
-    if not lines or format is LineFormat.JOURNAL:
+    if not lines:
         return end
     read = _read(lines, format=format, read_ns=0, with_times=False)
     _cut(read, longest_bytes=end, max_body_bytes=max_body_bytes)
@@ -170,12 +169,7 @@ def _read(lines: list[bytes], *, format: LineFormat, read_ns: int, with_times: b
         return _Read(times, time_of, columns.kinds, columns.bodies, joined, malformed)
     kinds = [0] * len(lines)
     joined = cri.Joined({}, {}, {})
-    if format is LineFormat.PLAIN:
-        return _Read(kinds, None, kinds, lines.copy(), joined, malformed=0)
-    records = [journal.parse(line, read_ns=read_ns) for line in lines]
-    times = [read_ns if record is None else record[0] for record in records]
-    bodies = [line if record is None else record[1] for line, record in zip(lines, records, strict=True)]
-    return _Read(times, None, kinds, bodies, joined, records.count(None))
+    return _Read(kinds, None, kinds, lines.copy(), joined, malformed=0)
 
 
 def _cut(read: _Read, *, longest_bytes: int, max_body_bytes: int) -> dict[int, int]:

@@ -69,7 +69,7 @@ def verify(store: Store) -> Iterator[Verify]:
             words = ["verify", "--server", server.url, *map(str, arguments)]
             done = click.testing.CliRunner().invoke(kobs, words)
             if isinstance(done.exception, KobsError):
-                return Told(1, done.stdout, str(done.exception))
+                return Told(1, done.stdout, str(done.exception))  # as kobs.cli.main tells it
             assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
             return Told(done.exit_code, done.stdout, done.stderr)
 

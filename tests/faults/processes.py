@@ -95,7 +95,9 @@ class Program:
 class ServerProgram(Program):
     """A `kobs server`."""
 
-    def __init__(self, name: str, *, folder: Path, storage: str = "", settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, *, folder: Path, storage: str = "", settings: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = folder / f"{name}-data"
@@ -153,9 +155,7 @@ class Machine:
         self.programs.append(program)
         return program
 
-    def agent(
-        self, *servers: str, name: str = "agent", settings: Mapping[str, str] | None = None
-    ) -> AgentProgram:
+    def agent(self, *servers: str, name: str = "agent", settings: Mapping[str, str] | None = None) -> AgentProgram:
         """Return a new agent that ships to `servers`, not started."""
         program = AgentProgram(name, servers=servers, folder=self.root, pods=self.pods, settings=settings)
         self.programs.append(program)

@@ -1,4 +1,4 @@
-"""A proxy between an agent and a server, that can spoil each request in one of several ways."""
+"""A proxy between an agent and a server, or a server and its store, that can spoil requests in several ways."""
 
 import contextlib
 import enum
@@ -7,12 +7,13 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
 _FORWARD_SECONDS = 100.0
+_NOT_FORWARDED = frozenset({"connection", "content-length", "date", "host", "server", "transfer-encoding"})
 
 
 class Fault(enum.Enum):
@@ -34,15 +35,15 @@ class Fault(enum.Enum):
 
 
 class Proxy:
-    """Listens on a port of its own. `choose` tells the fault of the next request, whose number it is given."""
+    """Listens on a port of its own. `choose` tells the fault of the next request; `watch` sees each before it goes on."""
 
     def __init__(self, target_port: int, *, delay_seconds: float = 0.5) -> None:
-        self.choose: Callable[[int], Fault] = lambda _number: Fault.NONE
+        self.choose: Callable[[], Fault] = lambda: Fault.NONE
+        self.watch: Callable[[bytes], None] = lambda _request: None
         self.counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self.delay_seconds = delay_seconds
         self._target_port = target_port
         self._lock = threading.Lock()
-        self._requests = 0
         self._server = self._listen(0)
         self.port = int(self._server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -89,6 +90,8 @@ class Proxy:
             def do_POST(self) -> None:
                 proxy._handle(self)
 
+            do_GET = do_POST
+
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing: the agent tells what it met."""
 
@@ -106,8 +109,7 @@ class Proxy:
 
     def _next_fault(self) -> Fault:
         with self._lock:
-            number, self._requests = self._requests, self._requests + 1
-            fault = self.choose(number)
+            fault = self.choose()
             self.counts[fault] += 1
             return fault
 
@@ -116,14 +118,16 @@ class Proxy:
         if fault is Fault.REFUSE:
             _break(agent)
             return
-        body = agent.rfile.read(int(agent.headers["Content-Length"]))
-        headers = {name: value for name, value in agent.headers.items() if name.lower() not in ("host", "connection")}
+        body = agent.rfile.read(int(agent.headers.get("Content-Length", "0")))
+        headers = _forwarded(agent.headers.items())
+        self.watch(agent.path.encode() + b"\n" + body)
         if fault is Fault.BUSY:
             _answer(agent, 503, b'{"error": "busy"}', {"Retry-After": "0.1", "Content-Type": "application/json"})
             return
         if fault is Fault.BREAK:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._target_port)) as server:
                 head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                head += f"Content-Length: {len(body)}\r\n"
                 server.sendall(f"POST {agent.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}\r\n".encode())
                 server.sendall(body[: len(body) // 2])
             _break(agent)
@@ -133,7 +137,7 @@ class Proxy:
         if fault in (Fault.LATE, Fault.DELAY):
             time.sleep(self.delay_seconds)
         try:
-            status, content, answered = self._forward(agent.path, body, headers)
+            status, content, answered = self._forward(agent, body, headers)
         except (OSError, http.client.HTTPException):
             _break(agent)
             return
@@ -144,16 +148,20 @@ class Proxy:
         elif fault is not Fault.LATE:
             _answer(agent, status, content, answered)
 
-    def _forward(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    def _forward(
+        self, agent: BaseHTTPRequestHandler, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes, dict[str, str]]:
         server = http.client.HTTPConnection("127.0.0.1", self._target_port, timeout=_FORWARD_SECONDS)
         try:
-            server.request("POST", path, body, headers)
+            server.request(agent.command, agent.path, body, headers)
             answer = server.getresponse()
-            content = answer.read()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() in ("content-type", "retry-after")}
-            return answer.status, content, kept
+            return answer.status, answer.read(), _forwarded(answer.getheaders())
         finally:
             server.close()
+
+
+def _forwarded(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name: value for name, value in headers if name.lower() not in _NOT_FORWARDED}
 
 
 def _answer(agent: BaseHTTPRequestHandler, status: int, content: bytes, headers: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,13 +13,16 @@ _LINES_A_FILE = 300
 
 
 class Writers:
-    """Some containers of one namespace. No line is ever lost by them: rotated files stay, at last compressed."""
+    """Some containers of one namespace. Rotated files stay, some of them compressed, until a test deletes them."""
 
-    def __init__(self, pods: Path, *, seed: int, count: int = 3, pause_seconds: float = 0.02) -> None:
+    def __init__(self, pods: Path, *, seed: int, count: int = 3, pause_seconds: float = 0.05) -> None:
         self._random = random.Random(seed)
         self._pause_seconds = pause_seconds
-        self.logs = {f"web-{index}": ContainerLog(pods, pod=f"web-{index}", seed=seed + index) for index in range(count)}
-        self._rotated: dict[str, list[Path]] = {pod: [] for pod in self.logs}
+        self.logs = {
+            f"web-{index}": ContainerLog(pods, pod=f"web-{index}", seed=seed + index) for index in range(count)
+        }
+        self._rotated: dict[str, list[tuple[Path, int]]] = {pod: [] for pod in self.logs}
+        self._lock = threading.Lock()
         self._in_file = dict.fromkeys(self.logs, 0)
         self._ends = threading.Event()
         self._error: BaseException | None = None
@@ -42,8 +45,27 @@ class Writers:
             thread.join()
         assert self._error is None, self._error
 
+    def delete_rotated(self, stored: Mapping[str, int]) -> int:
+        """Delete rotated files whose successors have begun to be stored, and return how many.
+
+        `stored` holds the highest number of each Pod in the store: a container's files are delivered one by one.
+        """
+        deleted = 0
+        with self._lock:
+            for pod, rotated in self._rotated.items():
+                for path, next_number in list(rotated):
+                    if next_number < stored.get(pod, 0):
+                        path.unlink()
+                        rotated.remove((path, next_number))
+                        deleted += 1
+        return deleted
+
     def step(self) -> None:
         """Let one container write something."""
+        with self._lock:
+            self._step()
+
+    def _step(self) -> None:
         pod, log = self._random.choice(list(self.logs.items()))
         before = log.written
         kind = self._random.random()
@@ -80,6 +102,9 @@ class Writers:
 
     def _rotate(self, pod: str) -> None:
         self._in_file[pod] = 0
-        self._rotated[pod].append(self.logs[pod].rotate())
+        log = self.logs[pod]
+        self._rotated[pod].append((log.rotate(), log.written))
         if len(self._rotated[pod]) > 1 and self._random.random() < 0.5:
-            compress(self._rotated[pod].pop(0))
+            path, next_number = self._rotated[pod][-2]
+            if path.suffix != ".gz":
+                self._rotated[pod][-2] = compress(path), next_number

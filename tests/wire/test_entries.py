@@ -194,44 +194,6 @@ def test_payloads_may_be_views() -> None:
     assert open_from(memoryview(b"a\nb\n"), format=LineFormat.PLAIN) == 2
 
 
-JOURNAL = b'{"__REALTIME_TIMESTAMP":"1795348800000001","PRIORITY":"6","MESSAGE":%s}\n'
-
-
-@pytest.mark.parametrize(
-    ("message", "body"),
-    [
-        (b'"a \\u65e5\\n  b"', "a 日\n  b".encode()),
-        (b"null", b""),
-        (b"[104,105,255,0]", b"hi\xff\x00"),
-        (b'["a","b"]', b"a\nb"),
-        (b'["a",[255,10]]', b"a\n\xff\n"),
-        (b"[]", b""),
-    ],
-)
-def test_messages_of_the_journal_are_taken_out(message: bytes, body: bytes) -> None:
-    payload = JOURNAL % message + JOURNAL % b'"  indented"'
-    found = split(payload, format=LineFormat.JOURNAL, read_ns=7)
-    assert found.bodies == [body, b"  indented"]
-    assert found.times_ns == [NOON + 1000] * 2
-    assert found.offsets == [0, found.sizes[0]]
-    assert sum(found.sizes) == len(payload)
-    assert found.malformed == 0
-
-
-def test_a_record_of_the_journal_without_message_or_time_is_kept() -> None:
-    found = split(b'{"_PID":"1"}\n', format=LineFormat.JOURNAL, read_ns=7)
-    assert (found.bodies, found.times_ns, found.malformed) == ([b""], [7], 0)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"", b"{", b"[1]", b'{"MESSAGE":[300]}', b'{"MESSAGE":[{}]}', b'{"MESSAGE":"\xff"}', b"[" * 5000],
-)
-def test_lines_that_are_no_journal_are_kept_and_counted(text: bytes) -> None:
-    found = split(JOURNAL % b'"a"' + text + b"\n", format=LineFormat.JOURNAL, read_ns=7)
-    assert (found.bodies, found.times_ns, found.malformed) == ([b"a", text], [NOON + 1000, 7], 1)
-
-
 def test_an_entry_over_a_rotation_counts_its_bytes_beyond() -> None:
     old = line(b"a") + line(b"b", tag=b"P") + line(b"c", stream=b"stderr") + line(b"x")
     new = line(b" d", stream=b"stderr") + line(b"e") + line(b"f", stream=b"stderr") + line(b" g", stream=b"stderr")

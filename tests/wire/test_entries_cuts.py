@@ -115,10 +115,6 @@ def test_nothing_is_complete_before_the_first_newline() -> None:
         assert open_from(b"2026-11-22T00:00:00Z stdout F x", format=line_format) == 0
 
 
-def test_the_journal_is_open_from_its_unfinished_line() -> None:
-    assert open_from(b"{}\n{}\n{", format=LineFormat.JOURNAL) == 6
-
-
 def test_a_blank_line_that_may_belong_to_a_trace_is_open() -> None:
     log = b"x\npanic: boom\n\n"
     assert open_from(log, format=LineFormat.PLAIN) == 2

@@ -99,9 +99,7 @@ def read_records(files: Iterable[JournalFile], *, start: int, most_bytes: int, e
             descriptors.append(descriptor)
         reading = _read(wanted[0].sequence_id, descriptors, start=start, most_bytes=most_bytes, end=end)
         if reading.problem and not reading.records:
-            unreadable = [
-                file for file, number in zip(wanted, descriptors, strict=True) if not _is_readable(number)
-            ]
+            unreadable = [file for file, number in zip(wanted, descriptors, strict=True) if not _is_readable(number)]
             return Reading([], ended=False, problem=reading.problem, unreadable=unreadable)
         return reading
 
