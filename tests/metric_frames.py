@@ -3,7 +3,7 @@
 import asyncio
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kobs.config import ServerSettings
 from kobs.ingest.samples import SampleIngest
@@ -46,20 +46,35 @@ def frame(
     )
 
 
-def accept(ingest: SampleIngest, frames: Iterable[bytes]) -> list[SampleAnswer]:
-    """Hand frames to an ingest all at once and return its answers."""
+class Accepting:
+    """An ingest that runs while the block lasts; its frames are accepted in turns."""
 
-    async def run() -> list[SampleAnswer]:
-        running = asyncio.ensure_future(ingest.run())
-        try:
-            return await asyncio.gather(*(ingest.accept(each) for each in frames))
-        finally:
-            running.cancel()
+    def __init__(self, store: Store, settings: ServerSettings | None = None) -> None:
+        self._runner = asyncio.Runner()
+        self._ingest = SampleIngest(store, settings or ServerSettings(insert_delay_ms=0))
 
-    return asyncio.run(run())
+    def __enter__(self) -> "Accepting":
+        self._runner.__enter__()
+        self._running = self._runner.get_loop().create_task(self._ingest.run())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.cancel()
+        self._runner.close()
+
+    def __call__(self, *frames: bytes) -> list[SampleAnswer]:
+        """Hand frames to the ingest all at once and return its answers."""
+
+        async def accept() -> list[SampleAnswer]:
+            accepting = asyncio.gather(*(self._ingest.accept(each) for each in frames))
+            await asyncio.wait({accepting, self._running}, return_when=asyncio.FIRST_COMPLETED)
+            assert not self._running.done(), "the ingest ended"
+            return await accepting
+
+        return self._runner.run(accept())
 
 
 def store_samples(store: Store, samples: Sequence[Sample]) -> None:
     """Store samples."""
-    answers = accept(SampleIngest(store, ServerSettings(insert_delay_ms=0)), [frame(samples)])
-    assert [answer.rejected for answer in answers] == [{}]
+    with Accepting(store) as accept:
+        assert [answer.rejected for answer in accept(frame(samples))] == [{}]

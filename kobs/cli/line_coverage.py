@@ -72,6 +72,8 @@ class Coverage:
     """What became of a file's lines."""
 
     rows: int = 0
+    end: int = 0
+    """Up to where lines were looked at."""
     covered_bytes: int = 0
     doubled_rows: int = 0
     overlapping_bytes: int = 0
@@ -236,6 +238,7 @@ class LineCoverage:
             self._settle(piece)
 
     def _settle(self, piece: Piece) -> None:
+        self.found.end = piece.end
         if piece.covered:
             self.found.covered_bytes += piece.size
             if piece.covered > 1:

@@ -31,6 +31,8 @@ _PAGE_ROWS = 1000
 _COMPRESSED_PAGE_ROWS = 200
 _MOST_GENERATIONS = 8
 _MOST_NOTES = 20
+_LONGEST_REST_BYTES = 4 * 1024 * 1024
+"""What of an entry may be in the next file, at most: as much as a batch."""
 
 
 @dataclass(slots=True)
@@ -179,9 +181,8 @@ class _SourceFiles:
     def _lay_rows(
         self, found: Found, file: PlainFile | GzipFile, segment: int, report: FileReport, *, is_first: bool
     ) -> Rest | None:
-        losses = [
-            _Loss(each.start, each.end, each.left) for each in self._known.losses.get((self._source, segment), [])
-        ]
+        on_record = sorted(self._known.losses.get((self._source, segment), []), key=lambda each: each.start)
+        losses = [_Loss(each.start, each.end, each.left) for each in on_record]
         gaps: list[tuple[int, int]] = []
 
         def uncovered(start: int, end: int) -> None:
@@ -206,7 +207,7 @@ class _SourceFiles:
         what = coverage.finish()
         self._fill(report, what)
         report.lost_bytes -= sum(end - start for start, end in gaps)
-        self._judge(found, segment, report, gaps, has_before=not is_first, has_losses=bool(losses))
+        self._judge(found, segment, report, gaps, end=what.end, has_before=not is_first, has_losses=bool(losses))
         return what.rest
 
     def _rows(self, segment: int, file: PlainFile | GzipFile) -> Iterator[Row]:
@@ -243,6 +244,7 @@ class _SourceFiles:
         report: FileReport,
         gaps: list[tuple[int, int]],
         *,
+        end: int,
         has_before: bool,
         has_losses: bool,
     ) -> None:
@@ -253,32 +255,32 @@ class _SourceFiles:
         told_missing = (self._source, segment) in self._known.missing
         may_have_expired = int(sums.get("expired_bytes", 0))
         covered_any = report.rows > 0 or has_losses
-        if gaps and not covered_any and not pending:
-            if found.stream.format is LineFormat.PLAIN and not found.is_live and sums:
-                report.unchecked.append("it may be a copy or compressed form of a file that is known by another inode")
-                return
-            if not may_have_expired:
-                report.unseen = True
-                report.findings.append("the store knows nothing of it")
-        for start, end in gaps:
-            size = end - start
-            is_last = end >= found.size and not report.path.endswith(".gz")
-            if is_last and pending and not told_missing:
+        is_plain = found.stream.format is LineFormat.PLAIN
+        may_go_on = not is_plain and not has_before
+        if gaps and not covered_any and is_plain and not found.is_live and sums:
+            report.unchecked.append("it may be a copy or compressed form of a file that is known by another inode")
+            return
+        if gaps and not covered_any and not pending and not may_have_expired:
+            report.unseen = True
+            report.findings.append("the store knows nothing of it")
+        for low, high in gaps:
+            size = high - low
+            if high >= end and pending and not told_missing:
                 report.pending_bytes += size
             elif size <= may_have_expired and not told_missing:
                 may_have_expired -= size
-                report.unchecked.append(f"bytes {start} to {end}: their time may have been over, their rows are gone")
-            elif start == 0 and covered_any and self._may_go_on(found, has_before=has_before) and not told_missing:
+                if len(report.unchecked) < _MOST_NOTES:
+                    report.unchecked.append(
+                        f"bytes {low} to {high}: their time may have been over, their rows are gone"
+                    )
+            elif low == 0 and high <= _LONGEST_REST_BYTES and covered_any and may_go_on and not told_missing:
                 report.unchecked.append(
-                    f"bytes 0 to {end} may belong to an entry that began in a file that is not here"
+                    f"bytes 0 to {high} may belong to an entry that began in a file that is not here"
                 )
             else:
                 report.missing_bytes += size
                 if len(report.findings) < _MOST_NOTES and not report.unseen:
-                    report.findings.append(f"bytes {start} to {end} are not stored and no loss is on record")
-
-    def _may_go_on(self, found: Found, *, has_before: bool) -> bool:
-        return found.stream.format is LineFormat.CRI and not has_before
+                    report.findings.append(f"bytes {low} to {high} are not stored and no loss is on record")
 
 
 def _faults(report: FileReport) -> int:

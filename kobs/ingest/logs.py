@@ -2,7 +2,8 @@
 
 One request of an agent at a time: a retry waits for its predecessor. A batch that may have been stored before is
 looked up by its rows, and only missing rows are inserted. That is the case for a batch marked as retry, for the first
-batch of a source that this server sees, and for all batches below what the ledger says is delivered.
+batch of a segment that this server sees, and for all batches below what is known to be delivered: a request that was
+given up may come late, after others of its source.
 """
 
 import asyncio
@@ -44,6 +45,7 @@ from kobs.wire.ship import (
 
 _DAY_NS = 86_400_000_000_000
 _MOST_SOURCES = 200_000
+_MOST_SEGMENTS = 4
 _AGENT_NOTE_SECONDS = 10.0
 
 log = telemetry.get_logger(__name__)
@@ -66,10 +68,15 @@ class _Node:
 
 @dataclass(slots=True)
 class _Known:
-    """Up to where this server knows a source: new batches below `stored_to` may be there already."""
+    """Up to where this server knows the latest segments of a source: batches below may be there already."""
 
-    segment: int
-    stored_to: int
+    stored_to: dict[int, int] = field(default_factory=dict)
+
+    def learn(self, segment: int, reached: int) -> None:
+        """Take note of a segment, and forget those that were noted longest ago."""
+        self.stored_to[segment] = max(self.stored_to.pop(segment, 0), reached)
+        while len(self.stored_to) > _MOST_SEGMENTS:
+            del self.stored_to[next(iter(self.stored_to))]
 
 
 @dataclass(slots=True)
@@ -80,8 +87,8 @@ class _Prepared:
     batches: list[tuple[int, Batch, Stream, BatchRows]]
     answers: list[BatchAnswer | None]
     losses: list[dict[str, object]]
-    known: dict[int, _Known] = field(default_factory=dict)
-    """What the ledger says of sources that this server had not seen."""
+    known: dict[tuple[int, int], int] = field(default_factory=dict)
+    """What the ledger says of segments, by (source, segment), that this server had not seen."""
 
 
 class LogIngest:
@@ -218,7 +225,7 @@ class LogIngest:
             rows = self._rows.add(columns, stream, batch, data, attempt=request.attempt, today=today)
             _malformed.inc(rows.malformed)
             batches.append((index, batch, stream, rows))
-            losses += [self._drop_row(stream, batch, drop) for drop in rows.drops]
+            losses += [self._drop_row(stream, drop) for drop in rows.drops]
             answers.append(None)
         losses += [self._loss_row(request.streams[loss.stream], loss) for loss in request.losses]
         return _Prepared(columns, batches, answers, losses)
@@ -242,23 +249,29 @@ class LogIngest:
         return leave_out(columns, keep)
 
     def _is_doubtful(self, batch: Batch, stream: Stream) -> bool:
-        known = self._known.get(stream.source.id())
-        return batch.retry or known is None or (known.segment == batch.segment and batch.start < known.stored_to)
+        reached = self._reached(stream.source.id(), batch.segment)
+        return batch.retry or reached is None or batch.start < reached
+
+    def _reached(self, source: int, segment: int) -> int | None:
+        """Return up to where this server knows a segment; None if it does not."""
+        known = self._known.get(source)
+        return None if known is None else known.stored_to.get(segment)
 
     def _learn(self, prepared: _Prepared) -> None:
-        """Ask the ledger about sources that this server sees for the first time."""
+        """Ask the ledger about segments that this server sees for the first time."""
         new = {
-            stream.source.id(): batch.segment
+            (source, segment)
             for _, batch, stream, _ in prepared.batches
-            if stream.source.id() not in self._known
+            for source, segment, end in _ends(stream, batch)
+            if end and self._reached(source, segment) is None
         }
         if not new:
             return
         reached = {
             (each.source, each.segment): each.delivered
-            for each in log_writes.find_segments(self._store, self._scope, list(new))
+            for each in log_writes.find_segments(self._store, self._scope, sorted({source for source, _ in new}))
         }
-        prepared.known = {source: _Known(segment, reached.get((source, segment), 0)) for source, segment in new.items()}
+        prepared.known = {key: reached.get(key, 0) for key in new}
 
     def _build(self, request: LogRequest, prepared: _Prepared) -> tuple[pa.Table, pa.Table]:
         self._learn(prepared)
@@ -293,17 +306,13 @@ class LogIngest:
         return [answer or BatchAnswer(status=BatchStatus.STORED) for answer in prepared.answers]
 
     def _remember(self, prepared: _Prepared) -> None:
-        self._known.update(prepared.known)
+        for (source, segment), reached in prepared.known.items():
+            self._known.setdefault(source, _Known()).learn(segment, reached)
         for _, batch, stream, _ in prepared.batches:
-            source = stream.source.id()
-            known = self._known[source]
-            if batch.tail_end:
-                self._known[source] = _Known(batch.tail_segment, batch.tail_end)
-            elif known.segment != batch.segment:
-                self._known[source] = _Known(batch.segment, batch.end)
-            else:
-                known.stored_to = max(known.stored_to, batch.end)
-            self._known.move_to_end(source)
+            for source, segment, end in _ends(stream, batch):
+                if end:
+                    self._known.setdefault(source, _Known()).learn(segment, end)
+                    self._known.move_to_end(source)
         while len(self._known) > _MOST_SOURCES:
             self._known.popitem(last=False)
 
@@ -330,10 +339,10 @@ class LogIngest:
             rows.append({**_source_columns(request.streams[loss.stream]), **shared, **own})
         return pa.Table.from_pylist(rows, schema=log_writes.SEGMENT_ROWS)
 
-    def _drop_row(self, stream: Stream, batch: Batch, drop: Drop) -> dict[str, object]:
+    def _drop_row(self, stream: Stream, drop: Drop) -> dict[str, object]:
         return {
             **_place(stream),
-            "segment": batch.segment,
+            "segment": drop.segment,
             "start": drop.start,
             "reason": drop.reason.value,
             "end": drop.end,
@@ -449,6 +458,12 @@ def _check(request: LogRequest, payload_size: int) -> None:
             problem = f"batch {batch.start} to {batch.end} (and {batch.tail_end}) with {batch.length} bytes"
     if problem:
         raise RejectedError(Reason.MALFORMED_FRAME, f"frame contradicts itself: {problem}")
+
+
+def _ends(stream: Stream, batch: Batch) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return source, segment and end of what a batch covers; an end of 0 where that is nothing."""
+    source = stream.source.id()
+    return (source, batch.segment, batch.end), (source, batch.tail_segment, batch.tail_end)
 
 
 def _reach(entries: list[tuple[int, Batch, Stream, BatchRows]]) -> Reach:

@@ -42,12 +42,13 @@ class Retention:
 
     def expire_now(self) -> int:
         """Drop what has expired, and return how many partitions that were."""
-        today = int(self._now() // 86_400)
+        now = self._now()
+        today = int(now // 86_400)
         partitions = retention.find_expired(self._store, self._scope, today=today)
         for partition in partitions:
             retention.expire(self._store, partition)
             _dropped.inc()
-        retention.expire_ledger(self._store, days=self._ledger_days)
+        retention.expire_ledger(self._store, before_ms=int((now - self._ledger_days * 86_400) * 1000))
         if partitions:
             log.info("Logs whose time was over were dropped.", partitions=len(partitions))
         return len(partitions)

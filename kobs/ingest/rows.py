@@ -33,6 +33,7 @@ _EARLIEST_NS = 31_536_000_000_000_000
 class Drop:
     """Bytes of a batch that no row holds (`in_row`: that the row which covers them left out)."""
 
+    segment: int
     start: int
     end: int
     bytes: int
@@ -175,6 +176,7 @@ class RowBuilder:
         columns.keep_days += [keep] * count
         drops = [
             Drop(
+                segment=columns.segments[first + index],
                 start=columns.offsets[first + index],
                 end=columns.offsets[first + index],
                 bytes=cut,
@@ -186,7 +188,7 @@ class RowBuilder:
             )
             for index, cut in entries.cut.items()
         ]
-        drops += _leave_out_expired(columns, first, oldest_day=today - keep, segment_start=batch.start)
+        drops += _leave_out_expired(columns, first, oldest_day=today - keep, batch=batch)
         kept = columns.times_ns[first:]
         return BatchRows(
             first=first,
@@ -241,6 +243,7 @@ class RowBuilder:
         columns.keep_days += [keep] * count
         drops = [
             Drop(
+                segment=batch.segment,
                 start=number,
                 end=number,
                 bytes=size,
@@ -252,7 +255,7 @@ class RowBuilder:
             )
             for number, size, time_ns in cut
         ]
-        drops += _leave_out_expired(columns, first, oldest_day=today - keep, segment_start=batch.start)
+        drops += _leave_out_expired(columns, first, oldest_day=today - keep, batch=batch)
         kept = columns.times_ns[first:]
         return BatchRows(
             first=first,
@@ -287,29 +290,38 @@ def _all(columns: Columns) -> tuple[list[Any], ...]:
     return tuple(getattr(columns, name) for name in Columns.__slots__)
 
 
-def _leave_out_expired(columns: Columns, first: int, *, oldest_day: int, segment_start: int) -> list[Drop]:
-    """Remove rows from `first` on whose day is over its retention, and return them as one drop."""
+def _leave_out_expired(columns: Columns, first: int, *, oldest_day: int, batch: Batch) -> list[Drop]:
+    """Remove rows from `first` on whose day is over its retention, and return them as one drop a segment."""
     oldest_ns = oldest_day * _DAY_NS
     times = columns.times_ns
     expired = [index for index in range(first, len(times)) if times[index] < oldest_ns]
     if not expired:
         return []
+    drops = []
+    for segment, start in ((batch.segment, batch.start), (batch.tail_segment, 0)):
+        own = [index for index in expired if columns.segments[index] == segment]
+        # An entry that goes on over a rotation covers bytes of both segments.
+        tails = [index for index in expired if columns.tail_sizes[index] and columns.tail_segments[index] == segment]
+        if not own and not tails:
+            continue
+        ends = [columns.offsets[index] + columns.sizes[index] for index in own]
+        drops.append(
+            Drop(
+                segment=segment,
+                start=start,
+                end=max(ends + [columns.tail_sizes[index] for index in tails]),
+                bytes=sum(columns.sizes[index] for index in own) + sum(columns.tail_sizes[index] for index in tails),
+                rows=len(own),
+                reason=LossReason.EXPIRED_ON_ARRIVAL,
+                in_row=False,
+                first_ns=min(times[index] for index in own + tails),
+                last_ns=max(times[index] for index in own + tails),
+            )
+        )
     gone = set(expired)
-    size = sum(columns.sizes[index] + columns.tail_sizes[index] for index in expired)
-    ends = [columns.offsets[index] + columns.sizes[index] for index in expired if not columns.tail_sizes[index]]
-    drop = Drop(
-        start=segment_start,
-        end=max(ends, default=segment_start),
-        bytes=size,
-        rows=len(expired),
-        reason=LossReason.EXPIRED_ON_ARRIVAL,
-        in_row=False,
-        first_ns=min(times[index] for index in expired),
-        last_ns=max(times[index] for index in expired),
-    )
     for column in _all(columns):
         column[first:] = [value for index, value in enumerate(column[first:], first) if index not in gone]
-    return [drop]
+    return drops
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -303,7 +303,7 @@ def _condition(matcher: Matcher) -> LabelCondition:
 
 
 def _labels_by_fp(series: pa.Table) -> dict[int, dict[str, str]]:
-    columns = (series["fp"].to_pylist(), series["metric"].to_pylist(), series["labels"].to_pylist())
+    columns = (series["fp"].to_pylist(), series["metric"].to_pylist(), series["label_set"].to_pylist())
     return {fp: dict(sorted([(METRIC_NAME, metric), *labels])) for fp, metric, labels in zip(*columns, strict=True)}
 
 

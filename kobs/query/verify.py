@@ -162,8 +162,9 @@ class Verify:
         return [{"offset": offset, "size": size, "copies": copies, "body": body} for offset, size, copies, body in rows]
 
     def _reports(self, scope: Scope) -> list[SourceReport]:
-        # Claims before rows: what is inserted in between is beyond the claims, and not counted.
+        # Claims before rows: what is inserted in between is beyond the claims, and not counted. Rows before what has
+        # expired: rows that go in between are counted twice rather than not at all.
         claims = log_sums.claims(self._store, scope)
         losses = log_sums.losses(self._store, scope)
-        expired = log_sums.expired(self._store, scope)
-        return compare(claims, log_sums.sums(self._store, scope), losses, expired)
+        sums = log_sums.sums(self._store, scope)
+        return compare(claims, sums, losses, log_sums.expired(self._store, scope))

@@ -51,11 +51,11 @@ class Grid:
 def find_series(store: Store, scope: Scope, selection: Selection, *, limit: int, comment: str = "") -> pa.Table:
     """Return the series of a selection, at most `limit`.
 
-    Shape: metric string, fp uint64, labels map<string, string> without `__name__`.
+    Shape: metric string, fp uint64, label_set map<string, string> without `__name__`.
     """
     condition, parameters = _condition(scope, selection)
     return store.select(
-        f"SELECT metric, fp, any(labels) AS labels FROM metric_series WHERE {condition} "
+        f"SELECT metric, fp, any(labels) AS label_set FROM metric_series WHERE {condition} "
         f"GROUP BY metric, fp LIMIT {int(limit)}",
         parameters,
         comment=comment,

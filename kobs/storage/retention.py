@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kobs.model.scope import Scope, Signal
 from kobs.storage.clickhouse import Store
+from kobs.storage.log_writes import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +37,39 @@ def find_expired(store: Store, scope: Scope, *, today: int) -> list[Partition]:
 def expire(store: Store, partition: Partition) -> None:
     """Count what a partition holds of each segment, then drop it. Broken off in between, it may be done again."""
     bounds = {"day": partition.day, "keep": partition.keep_days}
+    rows_of_partition = "FROM logs WHERE toDate(ts) = toDate({day:Int32}) AND keep_days = {keep:UInt16}"
+    # An entry that goes on over a rotation counts in both segments, each with its own bytes.
+    pieces = (
+        "SELECT source, segment, offset, 1 AS begins, any(size) AS bytes "
+        f"{rows_of_partition} GROUP BY source, segment, offset "
+        "UNION ALL SELECT source, tail_segment AS segment, offset, 0 AS begins, any(tail_size) AS bytes "
+        f"{rows_of_partition} AND tail_size > 0 GROUP BY source, segment, offset"
+    )
     store.command(
         "INSERT INTO log_expired "
-        "SELECT source, segment, toDate({day:Int32}), {keep:UInt16}, count(), sum(bytes), now64(3) "
-        "FROM (SELECT source, segment, offset, any(size + tail_size) AS bytes FROM logs "
-        "WHERE toDate(ts) = toDate({day:Int32}) AND keep_days = {keep:UInt16} GROUP BY source, segment, offset) "
-        "GROUP BY source, segment",
+        "SELECT source, segment, toDate({day:Int32}), {keep:UInt16}, sum(begins), sum(bytes), now64(3) "
+        f"FROM ({pieces}) GROUP BY source, segment",
         bounds,
     )
     store.command("ALTER TABLE logs DROP PARTITION ID {partition:String}", {"partition": partition.id})
 
 
-def expire_ledger(store: Store, *, days: int) -> None:
-    """Delete what the ledger says of segments that have not changed for `days` days.
+def expire_ledger(store: Store, *, before_ms: int) -> None:
+    """Delete what the ledger says of segments that have not changed since a time.
 
-    It outlives the rows, so that expired lines do not come back from files that are still there.
+    It outlives the rows, so that expired lines do not come back from files that are still there. A segment that still
+    grows keeps all that is on record of it, however old: its bytes could not be accounted for otherwise.
     """
-    for table, changed in (("log_segments", "updated"), ("ledger", "recorded"), ("log_expired", "recorded")):
+    before = {"before": timestamp(before_ms * 1_000_000)}
+    store.command(
+        "DELETE FROM log_segments WHERE (source, segment) IN (SELECT source, segment FROM log_segments "
+        "GROUP BY source, segment HAVING max(updated) < {before:DateTime64(3, 'UTC')})",
+        before,
+        settings={"lightweight_deletes_sync": 2},
+    )
+    for table in ("ledger", "log_expired"):
         store.command(
-            f"DELETE FROM {table} WHERE {changed} < now64(3) - toIntervalDay({{days:UInt16}})", {"days": days}
+            f"DELETE FROM {table} WHERE recorded < {{before:DateTime64(3, 'UTC')}} "
+            "AND (source, segment) NOT IN (SELECT source, segment FROM log_segments)",
+            before,
         )

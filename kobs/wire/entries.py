@@ -1,9 +1,9 @@
 """How the bytes of a log become entries.
 
-In: the bytes of a batch, CRI or plain lines (for the journal see `kobs.wire.journal`). Out: columns of entries, in the order of their first
-byte, which cover every byte exactly once. Nothing else has a say: the same bytes with the same boundaries give the same
-entries, on the node (which asks where to cut) as on the server (which makes rows). No byte is lost but the content of
-a line beyond `max_body_bytes`, which is counted.
+In: the bytes of a batch, CRI or plain lines (`kobs.wire.journal` has the journal's). Out: columns of entries, in the
+order of their first byte, which cover every byte exactly once. Nothing else has a say: the same bytes with the same
+boundaries give the same entries, on the node (which asks where to cut) as on the server (which makes rows). No byte is
+lost but the content of a line beyond `max_body_bytes`, which is counted.
 """
 
 from collections.abc import Callable, Sequence

@@ -36,7 +36,7 @@ class _Record(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One record. `number` counts the records of a sequence, with gaps; `severity` is empty where it has no priority."""
+    """One record. `number` counts those of a sequence, with gaps; `severity` is empty where it has no priority."""
 
     number: int
     time_ns: int

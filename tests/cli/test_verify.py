@@ -285,6 +285,65 @@ def test_a_line_over_the_limit_is_on_record_and_no_failure(node: Node, verify: V
 
 
 @pytest.mark.clickhouse
+def test_the_rest_of_a_very_long_line_is_on_record(node: Node, verify: Verify) -> None:
+    """A line beyond the longest batch is cut while it is read: its rest is a loss of its own, in no row."""
+    plain = node.files / "app.log"
+    long = b"number=1 " + b"y" * (5 * 1024 * 1024)
+    plain.write_bytes(b"number=0\n" + long + b"\nnumber=2\n")
+    deliver(node, until=3)
+    told = verify("--files", node.files, *identity(), "--json")
+    report = told.files["app.log"]
+    assert (told.code, report["findings"], report["unchecked"]) == (0, [], [])
+    assert report["lost_bytes"] > 3 * 1024 * 1024
+    assert report["covered_bytes"] + report["lost_bytes"] == plain.stat().st_size
+
+
+@pytest.mark.clickhouse
+def test_what_cannot_be_checked_is_told_and_no_failure(node: Node, verify: Verify) -> None:
+    """The file in which an entry began is gone; a compressed plain file is known by another inode."""
+    log = ContainerLog(node.pods)
+    plain = node.files / "app.log"
+    plain.write_text("number=0 a\nnumber=1 b\n")
+
+    def over_the_rotation() -> None:
+        log.line(b"number=2 begin ", tag="P")
+        log.rotate()
+        log.line(b"end", tag="F")
+        log.line(b"number=3")
+
+    deliver(node, over_the_rotation, until=4)
+    (log.folder / "0.log.20261122-000001").unlink()
+    told = verify("--files", node.pods, *identity(), "--json")
+    report = told.files["0.log"]
+    assert (told.code, report["missing_bytes"]) == (0, 0)
+    assert [each.partition(" may belong")[0] for each in report["unchecked"]] == ["bytes 0 to 44"]
+    plain.rename(plain.with_name("app.log.1"))
+    compress(plain.with_name("app.log.1"))
+    plain.write_text("")
+    told = verify("--files", node.files, *identity(), "--json")
+    report = told.files["app.log.1.gz"]
+    assert (told.code, report["missing_bytes"], len(report["unchecked"])) == (0, 0, 1)
+
+
+@pytest.mark.clickhouse
+def test_a_truncated_file_that_begins_alike_is_compared_with_its_own_rows(node: Node, verify: Verify) -> None:
+    plain = node.files / "app.log"
+    plain.write_text("number=0 start\nnumber=1 first\nnumber=2 first\n")
+
+    async def scenario() -> None:
+        async with node.server(), node.agent():
+            await node.until(lambda bodies: len(bodies) == 3)
+            plain.write_text("number=0 start\nnumber=1 then\n")
+            await node.until(lambda bodies: len(bodies) == 5)
+            await asyncio.sleep(0.3)
+
+    asyncio.run(scenario())
+    told = verify("--files", node.files, *identity(), "--json")
+    report = told.files["app.log"]
+    assert (told.code, report["covered_bytes"], report["findings"]) == (0, plain.stat().st_size, [])
+
+
+@pytest.mark.clickhouse
 def test_a_wrong_node_name_is_told_with_those_that_there_are(node: Node, verify: Verify) -> None:
     log = ContainerLog(node.pods)
     deliver(node, lambda: log.numbered(5), until=5)

@@ -84,12 +84,16 @@ def shipping(*urls: str, **options: int) -> SampleShipping:
     return SampleShipping(AgentSettings(servers=urls), cluster="prod", node="worker-1", **options)
 
 
-def run_until(shipper: SampleShipping, is_done: Callable[[], bool]) -> None:
+def ship(shipper: SampleShipping, *batches: list[Sample], is_done: Callable[[], bool] | None = None) -> None:
+    """Put batches one after another, each when the one before it is on record; run until all are."""
+
     async def run() -> None:
         running = asyncio.ensure_future(shipper.run())
         async with asyncio.timeout(20):
-            while not is_done():
-                await asyncio.sleep(0.005)
+            for batch in batches or ([],):
+                shipper.put(batch)
+                while not (is_done() if is_done is not None else shipper.waiting == 0):
+                    await asyncio.sleep(0.005)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -105,10 +109,7 @@ def test_a_series_and_its_family_are_told_once() -> None:
     with serving() as server:
         shipper = shipping(server.url)
         shipper.describe("node", [Family("up", MetricType.GAUGE, "", "Whether.")])
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: len(server.requests) == 1 and shipper.waiting == 0)
-        shipper.put([sample(2), sample(2, name="down")])
-        run_until(shipper, lambda: len(server.requests) == 2 and shipper.waiting == 0)
+        ship(shipper, [sample(1)], [sample(2), sample(2, name="down")])
     first, second = server.requests
     assert first.series == [{"__name__": "up", "instance": "n"}]
     assert [family.name for family in first.families] == ["up"]
@@ -122,10 +123,7 @@ def test_a_server_that_does_not_know_the_series_is_told_all_again() -> None:
     with serving(answer(STORED), answer(UNKNOWN)) as server:
         shipper = shipping(server.url)
         shipper.describe("node", [Family("up", MetricType.GAUGE, "", "Whether.")])
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: len(server.requests) == 1 and shipper.waiting == 0)
-        shipper.put([sample(2)])
-        run_until(shipper, lambda: len(server.requests) == 3 and shipper.waiting == 0)
+        ship(shipper, [sample(1)], [sample(2)])
     _, second, third = server.requests
     assert (second.first_series, second.series) == (1, [])
     assert third.session != second.session
@@ -141,8 +139,7 @@ def test_a_server_that_does_not_know_the_series_is_told_all_again() -> None:
 def test_samples_are_sent_until_they_are_stored(failure: tuple[int, bytes]) -> None:
     with serving(failure) as server:
         shipper = shipping(server.url)
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, [sample(1)])
     assert server.times == [[15_000], [15_000]]
     assert server.requests[0] == server.requests[1]
 
@@ -150,8 +147,7 @@ def test_samples_are_sent_until_they_are_stored(failure: tuple[int, bytes]) -> N
 def test_a_server_that_is_away_is_left_for_the_next() -> None:
     with serving() as server:
         shipper = shipping(f"http://127.0.0.1:{free_port()}", server.url)
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, [sample(1)])
         assert shipper.problem == ""
     assert server.times == [[15_000]]
 
@@ -161,10 +157,7 @@ def test_a_frame_that_is_refused_for_good_is_counted_and_left() -> None:
     refusal = b'{"error": {"type": "too_many_samples", "message": "..."}}'
     with serving((400, refusal)) as server:
         shipper = shipping(server.url)
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: shipper.waiting == 0)
-        shipper.put([sample(2)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, [sample(1)], [sample(2)])
     assert discarded("too_many_samples") == before + 1
     assert server.times == [[15_000], [30_000]]
     assert server.requests[1].first_series == 0
@@ -174,8 +167,7 @@ def test_a_reason_that_is_not_known_does_not_become_a_label() -> None:
     before = discarded("refused")
     with serving((400, b'{"error": {"type": "pod-0f3a", "message": "..."}}')) as server:
         shipper = shipping(server.url)
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, [sample(1)])
     assert discarded("refused") == before + 1
 
 
@@ -186,7 +178,7 @@ def test_beyond_the_queue_the_oldest_samples_are_dropped_and_counted() -> None:
         for number in range(1, 6):
             shipper.put([sample(number)])
         assert shipper.waiting == 3
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper)
     assert discarded("queue_full") == before + 2
     assert server.times == [[45_000, 60_000, 75_000]]
 
@@ -198,7 +190,7 @@ def test_batches_are_cut_and_joined_to_frames(monkeypatch: pytest.MonkeyPatch) -
         shipper.put([sample(number) for number in range(5)])
         shipper.put([sample(number) for number in range(5, 8)])
         shipper.put([sample(8)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper)
     assert [[time // 15_000 for time in times] for times in server.times] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
 
@@ -206,9 +198,7 @@ def test_a_session_with_too_many_series_is_followed_by_a_new_one(monkeypatch: py
     monkeypatch.setattr(sample_shipping, "MOST_SERIES", 2)  # a small one shows what 200,000 would
     with serving() as server:
         shipper = shipping(server.url)
-        for number in range(4):
-            shipper.put([sample(number, name=f"m{number}")])
-            run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, *([sample(number, name=f"m{number}")] for number in range(4)))
     assert [request.first_series for request in server.requests] == [0, 1, 2, 0]
     assert len({request.session for request in server.requests}) == 2
 
@@ -217,12 +207,11 @@ def test_the_token_is_sent() -> None:
     with serving() as server:
         settings = AgentSettings(servers=(server.url,), token=SecretStr("secret"))
         shipper = SampleShipping(settings, cluster="", node="n")
-        shipper.put([sample(1)])
-        run_until(shipper, lambda: shipper.waiting == 0)
+        ship(shipper, [sample(1)])
     assert server.headers[0]["Authorization"] == "Bearer secret"
 
 
 def test_it_can_be_cancelled_while_no_server_answers() -> None:
     shipper = shipping(f"http://127.0.0.1:{free_port()}")
-    shipper.put([sample(1)])
-    run_until(shipper, lambda: shipper.problem != "")
+    ship(shipper, [sample(1)], is_done=lambda: shipper.problem != "")
+    assert shipper.waiting == 0

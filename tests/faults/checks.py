@@ -42,10 +42,10 @@ def entries(url: str, **filters: str | int) -> Iterator[dict[str, Any]]:
         cursor = {"cursor": page["cursor"]}
 
 
-def numbers_by_pod(url: str) -> dict[str, list[int]]:
-    """Return the numbers of each Pod's lines in the order in which the search gives them."""
+def numbers_by_pod(url: str, **filters: str | int) -> dict[str, list[int]]:
+    """Return the numbers of each Pod's lines in the order in which the search gives them; of the last hour unasked."""
     found: dict[str, list[int]] = defaultdict(list)
-    for entry in entries(url):
+    for entry in entries(url, **filters):
         found[entry["labels"]["pod"]] += map(int, _NUMBER.findall(entry["line"]))
     return dict(found)
 
@@ -88,6 +88,16 @@ def assert_whole(report: Any) -> None:
     faulty = [each for each in report["sources"] if each["losses"] or each["missing"] or each["pending_bytes"]]
     assert report["ok"], report["totals"]
     assert not faulty, faulty[:3]
+
+
+def highest(url: str) -> dict[str, int]:
+    """Return the highest number of each Pod."""
+    return {pod: max(numbers) for pod, numbers in numbers_by_pod(url).items()}
+
+
+def count_different(url: str) -> int:
+    """Return how many different numbers there are, over all Pods."""
+    return sum(len(set(numbers)) for numbers in numbers_by_pod(url).values())
 
 
 def _is_there(url: str, written: Mapping[str, int]) -> bool:

@@ -173,5 +173,6 @@ def machine(root: Path) -> Iterator[Machine]:
         for program in made.programs:
             with suppress(AssertionError):
                 program.close()
-            print(f"--- {program.name}\n{program.end_of_output()}")  # pytest shows it where the test fails
+            # pytest shows it where the test fails
+            sys.stdout.write(f"--- {program.name}\n{program.end_of_output()}\n")
     assert not failed, f"ended by themselves, or wrote a traceback: {', '.join(failed)}"

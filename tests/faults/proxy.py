@@ -4,13 +4,13 @@ import contextlib
 import enum
 import http.client
 import socket
-import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote_plus
 
 _FORWARD_SECONDS = 100.0
 _NOT_FORWARDED = frozenset({"connection", "content-length", "date", "host", "server", "transfer-encoding"})
@@ -35,7 +35,7 @@ class Fault(enum.Enum):
 
 
 class Proxy:
-    """Listens on a port of its own. `choose` tells the fault of the next request; `watch` sees each before it goes on."""
+    """Listens on a port of its own. `choose` tells the fault of the next request; `watch` sees each that goes on."""
 
     def __init__(self, target_port: int, *, delay_seconds: float = 0.5) -> None:
         self.choose: Callable[[], Fault] = lambda: Fault.NONE
@@ -87,12 +87,13 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     super().finish()
 
+            def do_GET(self) -> None:
+                proxy._handle(self)
+
             def do_POST(self) -> None:
                 proxy._handle(self)
 
-            do_GET = do_POST
-
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
                 """Say nothing: the agent tells what it met."""
 
         class Server(ThreadingHTTPServer):
@@ -120,7 +121,7 @@ class Proxy:
             return
         body = agent.rfile.read(int(agent.headers.get("Content-Length", "0")))
         headers = _forwarded(agent.headers.items())
-        self.watch(agent.path.encode() + b"\n" + body)
+        self.watch(unquote_plus(agent.path).encode() + b"\n" + body)
         if fault is Fault.BUSY:
             _answer(agent, 503, b'{"error": "busy"}', {"Retry-After": "0.1", "Content-Type": "application/json"})
             return

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.faults.checks import assert_each_once, numbers_by_pod, until
+from tests.faults.checks import assert_each_once, highest, until
 from tests.faults.processes import Machine
 from tests.faults.writers import Writers
 
@@ -26,9 +26,7 @@ def _lose_state_often(machine: Machine, *, seed: int, times: int) -> None:
     with writers.writing():
         for _ in range(times):
             time.sleep(chance.uniform(1.2, 2.5))
-            deleted += writers.delete_rotated(
-                {pod: max(numbers) for pod, numbers in numbers_by_pod(server.url).items()}
-            )
+            deleted += writers.delete_rotated(highest(server.url))
             agent.kill()
             shutil.rmtree(agent.state)
             agent.start()
@@ -51,12 +49,11 @@ def test_state_that_is_lost_while_the_agent_is_stopped_loses_and_doubles_nothing
     writers = Writers(machine.pods, seed=7)
     with writers.writing():
         stored = until(
-            lambda: numbers_by_pod(server.url),
-            lambda found: len(found) == 3 and all(max(numbers) > 400 for numbers in found.values()),
+            lambda: highest(server.url), lambda found: len(found) == 3 and all(each > 400 for each in found.values())
         )
     agent.stop()
     shutil.rmtree(agent.state)
-    assert writers.delete_rotated({pod: max(numbers) for pod, numbers in stored.items()}) > 0
+    assert writers.delete_rotated(stored) > 0
     for _ in range(30):
         writers.step()
     agent.start()

@@ -25,7 +25,7 @@ class Writers:
         self._lock = threading.Lock()
         self._in_file = dict.fromkeys(self.logs, 0)
         self._ends = threading.Event()
-        self._error: BaseException | None = None
+        self._ended_well = False
 
     @property
     def written(self) -> dict[str, int]:
@@ -43,7 +43,7 @@ class Writers:
         finally:
             self._ends.set()
             thread.join()
-        assert self._error is None, self._error
+        assert self._ended_well, "the writers failed"
 
     def delete_rotated(self, stored: Mapping[str, int]) -> int:
         """Delete rotated files whose successors have begun to be stored, and return how many.
@@ -80,12 +80,10 @@ class Writers:
             self._rotate(pod)
 
     def _run(self) -> None:
-        try:
-            while not self._ends.is_set():
-                self.step()
-                time.sleep(self._random.random() * 2 * self._pause_seconds)
-        except BaseException as error:  # told by the thread that waits for this one
-            self._error = error
+        while not self._ends.is_set():
+            self.step()
+            time.sleep(self._random.random() * 2 * self._pause_seconds)
+        self._ended_well = True
 
     def _partial_line(self, log: ContainerLog, *, rotate_between: bool) -> None:
         log.line(f"number={log.written} begin ".encode(), tag="P")

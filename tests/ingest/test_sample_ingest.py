@@ -15,11 +15,10 @@ from kobs.model.samples import MetricType, Sample
 from kobs.storage.clickhouse import Store
 from kobs.telemetry import REGISTRY
 from kobs.wire.samples import JobFamily, SampleRequest, SampleStatus
-from tests.metric_frames import BASE_MS, NOW_MS, accept, frame
+from tests.metric_frames import BASE_MS, NOW_MS, Accepting, frame
 
 UP = {"__name__": "up", "job": "node", "instance": "worker-1"}
 DAY_MS = 86_400_000
-SETTINGS = ServerSettings(insert_delay_ms=0)
 
 
 def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
@@ -34,7 +33,8 @@ def value(name: str, **labels: str) -> float:
 def test_samples_series_and_families_are_stored(store: Store) -> None:
     samples = [Sample(UP, BASE_MS, 1.0), Sample({**UP, "__name__": "größe"}, BASE_MS + 1, -math.inf)]
     family = JobFamily(job="node", name="up", type=MetricType.GAUGE, help="Whether.")
-    (answer,) = accept(SampleIngest(store, SETTINGS), [frame(samples, families=[family])])
+    with Accepting(store) as accept:
+        (answer,) = accept(frame(samples, families=[family]))
     assert (answer.status, answer.rejected) == (SampleStatus.STORED, {})
     assert rows(store, "SELECT metric, fp, toUnixTimestamp64Milli(ts), value FROM metric_samples ORDER BY metric DESC") == [
         ("up", fingerprint(UP), BASE_MS, 1.0),
@@ -49,38 +49,37 @@ def test_samples_series_and_families_are_stored(store: Store) -> None:
 
 @pytest.mark.clickhouse
 def test_a_series_is_written_once_for_a_day_and_frames_share_an_insert(store: Store) -> None:
-    ingest = SampleIngest(store, ServerSettings(insert_delay_ms=200))
     inserts = value("kobs_ingest_sample_inserts_total")
     frames = [frame([Sample(UP, BASE_MS + second * 1000, 1.0)], session=f"s{second}") for second in range(20)]
-    accept(ingest, frames)
-    assert value("kobs_ingest_sample_inserts_total") == inserts + 1
-    accept(ingest, [frame([Sample(UP, BASE_MS - 2 * DAY_MS, 1.0), Sample(UP, BASE_MS, 2.0)])])
+    with Accepting(store, ServerSettings(insert_delay_ms=500)) as accept:
+        accept(*frames)
+        assert value("kobs_ingest_sample_inserts_total") == inserts + 1
+        accept(frame([Sample(UP, BASE_MS - 2 * DAY_MS, 1.0), Sample(UP, BASE_MS, 2.0)]))
     assert rows(store, "SELECT count(), uniqExact(day) FROM metric_series") == [(2, 2)]
     assert rows(store, "SELECT count() FROM metric_samples") == [(22,)]
 
 
 @pytest.mark.clickhouse
 def test_a_session_that_is_not_known_must_be_told_again(store: Store) -> None:
-    ingest = SampleIngest(store, SETTINGS)
     later = frame([Sample(UP, BASE_MS, 1.0)], series=[], first_series=1)
-    assert accept(ingest, [later])[0].status is SampleStatus.UNKNOWN_SERIES
-    assert rows(store, "SELECT count() FROM metric_samples") == [(0,)]
-    accept(ingest, [frame([Sample(UP, BASE_MS, 1.0)])])
-    assert accept(ingest, [later])[0].status is SampleStatus.STORED
-    restarted = SampleIngest(store, SETTINGS)
-    assert accept(restarted, [later])[0].status is SampleStatus.UNKNOWN_SERIES
+    with Accepting(store) as accept:
+        assert accept(later)[0].status is SampleStatus.UNKNOWN_SERIES
+        assert rows(store, "SELECT count() FROM metric_samples") == [(0,)]
+        accept(frame([Sample(UP, BASE_MS, 1.0)]))
+        assert accept(later)[0].status is SampleStatus.STORED
+    with Accepting(store) as restarted:
+        assert restarted(later)[0].status is SampleStatus.UNKNOWN_SERIES
 
 
 @pytest.mark.clickhouse
 def test_a_frame_that_comes_twice_registers_its_series_once(store: Store) -> None:
-    ingest = SampleIngest(store, SETTINGS)
     other = {**UP, "instance": "worker-2"}
-    first = frame([Sample(UP, BASE_MS, 1.0)])
-    accept(ingest, [first])
     second = frame([Sample(other, BASE_MS, 2.0)], first_series=1, numbers=[1])
-    accept(ingest, [second])
-    accept(ingest, [second])
-    accept(ingest, [frame([Sample(other, BASE_MS + 1, 3.0)], series=[], first_series=2, numbers=[1])])
+    with Accepting(store) as accept:
+        accept(frame([Sample(UP, BASE_MS, 1.0)]))
+        accept(second)
+        accept(second)
+        accept(frame([Sample(other, BASE_MS + 1, 3.0)], series=[], first_series=2, numbers=[1]))
     found = rows(store, f"SELECT value FROM metric_samples WHERE fp = {fingerprint(other)} ORDER BY ts, value")
     assert found == [(2.0,), (2.0,), (3.0,)]
 
@@ -102,7 +101,8 @@ def test_bad_samples_are_refused_by_reason_and_the_rest_is_stored(store: Store) 
         reason: value("kobs_discarded_total", signal="metrics", reason=reason)
         for reason in ("time_out_of_range", "label_too_long")
     }
-    (answer,) = accept(SampleIngest(store, SETTINGS), [frame(samples, series=series, numbers=numbers)])
+    with Accepting(store) as accept:
+        (answer,) = accept(frame(samples, series=series, numbers=numbers))
     assert answer.rejected == {
         "time_out_of_range": 4,
         "expired_on_arrival": 1,
@@ -119,13 +119,15 @@ def test_bad_samples_are_refused_by_reason_and_the_rest_is_stored(store: Store) 
 
 @pytest.mark.clickhouse
 def test_a_frame_of_nothing_but_bad_samples_is_answered(store: Store) -> None:
-    (answer,) = accept(SampleIngest(store, SETTINGS), [frame([Sample(UP, 0, 1.0)])])
+    with Accepting(store) as accept:
+        (answer,) = accept(frame([Sample(UP, 0, 1.0)]))
     assert answer.rejected == {"time_out_of_range": 1}
 
 
 @pytest.mark.clickhouse
 def test_empty_values_are_labels_that_are_not_there(store: Store) -> None:
-    accept(SampleIngest(store, SETTINGS), [frame([Sample({**UP, "zone": ""}, BASE_MS, 1.0)])])
+    with Accepting(store) as accept:
+        accept(frame([Sample({**UP, "zone": ""}, BASE_MS, 1.0)]))
     assert rows(store, "SELECT fp, mapKeys(labels) FROM metric_series") == [(fingerprint(UP), ["job", "instance"])]
 
 
@@ -135,7 +137,8 @@ def test_an_endless_help_is_left_out(store: Store) -> None:
         JobFamily(job="node", name="up", type=MetricType.GAUGE, help="x" * 5000),
         JobFamily(job="node", name="down", type=MetricType.GAUGE),
     ]
-    accept(SampleIngest(store, SETTINGS), [frame([], families=families)])
+    with Accepting(store) as accept:
+        accept(frame([], families=families))
     assert rows(store, "SELECT metric FROM metric_metadata") == [("down",)]
 
 
@@ -143,16 +146,17 @@ def test_an_endless_help_is_left_out(store: Store) -> None:
 def test_a_frame_of_too_many_samples_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_ingest, "MOST_SAMPLES", 2)  # a small limit shows what 500,000 would
     samples = [Sample(UP, BASE_MS + number, 1.0) for number in range(3)]
-    with pytest.raises(RejectedError, match="frame of 3 samples: the limit is 2") as raised:
-        accept(SampleIngest(store, SETTINGS), [frame(samples)])
-    assert raised.value.reason == "too_many_samples"
-    assert accept(SampleIngest(store, SETTINGS), [frame(samples[:2])])[0].rejected == {}
+    with Accepting(store) as accept:
+        with pytest.raises(RejectedError, match="frame of 3 samples: the limit is 2") as raised:
+            accept(frame(samples))
+        assert raised.value.reason == "too_many_samples"
+        assert accept(frame(samples[:2]))[0].rejected == {}
 
 
 @pytest.mark.clickhouse
 def test_a_damaged_frame_is_refused(store: Store) -> None:
-    with pytest.raises(RejectedError) as raised:
-        accept(SampleIngest(store, SETTINGS), [frame([Sample(UP, BASE_MS, 1.0)])[:-1]])
+    with Accepting(store) as accept, pytest.raises(RejectedError) as raised:
+        accept(frame([Sample(UP, BASE_MS, 1.0)])[:-1])
     assert raised.value.reason == "malformed_frame"
 
 

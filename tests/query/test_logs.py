@@ -147,14 +147,14 @@ class TestFilters:
         entries = random_entries(dice, 600, spread_ns=3 * 3_600_000_000_000)
         insert(store, entries)
         hits = 0
-        for _ in range(30):
+        for _ in range(20):
             wanted = random_filter(dice)
             expected = sorted(entry.order for entry in entries if matches(entry, wanted))
             page = ask(store, LogQuery(filter=wanted, **WINDOW, limit=1000, backward=False))
             assert keys(page) == expected, wanted
             assert page.cursor is None
             hits += bool(expected)
-        assert hits > 5
+        assert hits > 3
 
     def test_start_is_inclusive_and_end_exclusive(self, store: Store) -> None:
         insert(store, [Entry(T0_NS + step, offset=step) for step in range(5)])
@@ -211,23 +211,23 @@ class TestScope:
 
 class TestPaging:
     @pytest.mark.parametrize("backward", [True, False], ids=["backward", "forward"])
-    @pytest.mark.parametrize("limit", [1, 7, 50])
+    @pytest.mark.parametrize("limit", [1, 7, 50], ids=str)
     def test_pages_add_up_to_the_whole_list(self, store: Store, limit: int, backward: bool) -> None:  # noqa: FBT001 - a parameter of the test
         """Many entries share their time, their source and segment, and some are there twice or three times."""
         dice = random.Random(limit)
-        entries = random_entries(dice, 60, spread_ns=40 * 3_600_000_000_000)
-        entries += dice.choices(entries, k=20)
+        entries = random_entries(dice, 20 + 4 * limit, spread_ns=40 * 3_600_000_000_000)
+        entries += dice.choices(entries, k=10)
         insert(store, entries)
         query = LogQuery(start_ns=T0_NS - 2 * DAY_NS, end_ns=T0_NS + 1, limit=limit, backward=backward)
         assert all_pages(store, query) == sorted((entry.order for entry in entries), reverse=backward)
 
     def test_a_position_with_more_doubles_than_a_page_ends(self, store: Store) -> None:
-        insert(store, [Entry(T0_NS, offset=number // 9) for number in range(27)])
+        insert(store, [Entry(T0_NS, offset=number // 5) for number in range(10)])
         for backward, limit in itertools.product((True, False), (1, 2, 4)):
-            assert len(all_pages(store, LogQuery(**WINDOW, limit=limit, backward=backward))) == 27
+            assert len(all_pages(store, LogQuery(**WINDOW, limit=limit, backward=backward))) == 10
 
     def test_entries_that_arrive_while_paging_cause_no_skips_and_no_repeats(self, store: Store) -> None:
-        entries = [Entry(T0_NS - (number % 10), offset=number) for number in range(100)]
+        entries = [Entry(T0_NS - (number % 10), offset=number) for number in range(50)]
         insert(store, entries)
         numbers = itertools.count(1000)
         dice = random.Random(3)

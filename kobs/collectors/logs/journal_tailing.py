@@ -105,7 +105,7 @@ class JournalTail:
         files = self._files_of(pending)
         if pending == self._vanished or (self._files and not files):
             return True
-        return bool(files) and 0 < pending.start < files[0].first
+        return bool(files) and files[0].first > (pending.start or pending.end - 1)
 
     def next_batch(self, entry: Log, *, most_bytes: int, now: float) -> tuple[Segment, Boundaries, bytes] | None:
         """Return the next records of a sequence as a batch; None if there are none now."""
@@ -142,15 +142,16 @@ class JournalTail:
             return []
         if segment.acked and files[0].first > segment.acked:
             self._lose(segment, files[0].first, *self._why_gone(name))
-        reading = read_records(files, start=segment.acked, most_bytes=most_bytes)
+        # The first batch has no known beginning: all of it is there as long as its only file is.
+        end = None if segment.acked else files[0].last + 1
+        reading = read_records(files, start=segment.acked, most_bytes=most_bytes, end=end)
         self._note(reading)
-        whole = 0
-        for record in reading.records:
+        expected = segment.acked
+        for index, record in enumerate(reading.records):
             # The last record of a file is one: where it did not come, the file is damaged before it.
-            expected = reading.records[whole - 1].number + 1 if whole else segment.acked
             unread = max((file.last for file in files if expected <= file.last < record.number), default=None)
-            if whole and (unread is not None or not record.line):
-                return reading.records[:whole]  # what comes before it first
+            if index and (unread is not None or not record.line):
+                return reading.records[:index]  # what comes before it first
             if unread is not None:
                 self._lose(segment, unread + 1, LossReason.UNREADABLE, "records that journalctl does not show")
             if not record.line:
@@ -158,7 +159,7 @@ class JournalTail:
                 return []
             if not segment.acked and record.number > _MOST_COVERED:
                 self._lose(segment, record.number, LossReason.GONE_WHILE_AWAY, "before the first reading")
-            whole += 1
+            expected = record.number + 1
         if reading.ended:
             if not reading.records and files[-1].archived and files[-1].last >= segment.acked:
                 self._lose(segment, files[-1].last + 1, LossReason.UNREADABLE, "records that journalctl does not show")

@@ -1,0 +1,58 @@
+"""The command: run benchmarks, print their table. Exit code 0 also where a budget is missed: figures are no test."""
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import agent, idle, ingest, search
+from bench.results import Options, Result, as_json, table
+
+BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
+    "agent": agent.steady,
+    "backlog": agent.backlog,
+    "server": ingest.measure,
+    "search": search.measure,
+    "idle": idle.everything,
+    "files": idle.many_files,
+}
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed and size of kobs.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; without any, all")
+    parser.add_argument("--full", action="store_true", help="as much data as the budgets say: 8 million lines to search")
+    parser.add_argument("--repeat", type=int, default=1, help="measure so often and take the best of each figure")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}: expected {', '.join(BENCHMARKS)}")
+    results: list[Result] = []
+    for name in arguments.names or BENCHMARKS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        best = BENCHMARKS[name](Options(full=arguments.full))
+        for _ in range(arguments.repeat - 1):
+            again = BENCHMARKS[name](Options(full=arguments.full))
+            best = [one.better(other) for one, other in zip(best, again, strict=True)]
+        results += best
+    if arguments.json:
+        print(as_json(results))
+        return
+    print(table(results))
+    print(f"\n{_machine()}")
+
+
+def _machine() -> str:
+    import psutil
+
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{psutil.cpu_count()} cores {model or platform.machine()}, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()
