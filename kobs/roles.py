@@ -110,10 +110,14 @@ async def up(settings: Settings, announce: "Callable[[UpReport], None]") -> None
     with _locked(settings.up.data) as lock, _listening(settings) as listener:
         _tell_address(lock, _url(listener))
         async with contextlib.AsyncExitStack() as stack:
+            # The child is started before the engine is opened, which a process should not fork with, and stopped
+            # before the server, so that what it has read is still taken.
+            child = contextlib.AsyncExitStack()
             if settings.up.collect:
-                # Before the engine is opened: a process that holds it should not fork.
-                await stack.enter_async_context(_child_agent(settings, listener))
+                await child.enter_async_context(_child_agent(settings, listener))
+            stack.push_async_exit(child)
             parts = await stack.enter_async_context(_serving(settings, listener))
+            stack.push_async_callback(child.aclose)
             while True:
                 reports = parts.log_ingest.reports()
                 store_bytes = await parts.store.run(parts.store.tables_bytes)

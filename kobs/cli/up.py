@@ -47,7 +47,10 @@ def command(  # noqa: D103, PLR0917 - the help says it; click passes options by 
 
     telemetry.configure_logging(settings.log)
     click.echo("kobs starts. Ctrl-C stops it; it goes on where it was when it is started again.")
-    context.exit(roles.run(roles.up(settings, _Announcer(collects=settings.up.collect).tell)))
+    code = roles.run(roles.up(settings, _Announcer(collects=settings.up.collect).tell))
+    if code == 0:
+        click.echo("kobs has stopped.")
+    context.exit(code)
 
 
 class _Announcer:
@@ -91,7 +94,9 @@ class _Announcer:
             click.echo("  collect  nothing here (--no-collect); agents ship to the address above")
 
     def _tell_agent(self, node: str, agent: "AgentReport", url: str) -> None:
-        found = ", ".join(f"{count} {name}" for name, count in agent.found.items() if count) or "no logs yet"
+        counted = ((count, name.removesuffix("s") if count == 1 else name) for name, count in agent.found.items())
+        found = ", ".join("journal" if name == "journal" else f"{count} {name}" for count, name in counted if count)
+        found = found or "no logs yet"
         click.echo(f"  node     {node}: {found}; CPU, memory, disks, network every few seconds")
         click.echo("  look     kobs logs -f            follow all logs")
         click.echo("           kobs logs --severity error --since 1h")

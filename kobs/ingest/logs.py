@@ -222,7 +222,13 @@ class LogIngest:
                 log.warning("A batch follows rules that this server does not know yet.", version=batch.grouping)
                 answers.append(BatchAnswer(status=BatchStatus.RETRY, reason="unknown_grouping", retry_after_seconds=10))
                 continue
-            rows = self._rows.add(columns, stream, batch, data, attempt=request.attempt, today=today)
+            try:
+                rows = self._rows.add(columns, stream, batch, data, attempt=request.attempt, today=today)
+            except RejectedError as error:
+                # Raised before a row of it was added; the agent puts it on record.
+                log.error("A batch was refused.", node=request.node, error=error)
+                answers.append(BatchAnswer(status=BatchStatus.REJECTED, reason=str(error)[:300]))
+                continue
             _malformed.inc(rows.malformed)
             batches.append((index, batch, stream, rows))
             losses += [self._drop_row(stream, drop) for drop in rows.drops]

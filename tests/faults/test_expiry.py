@@ -110,8 +110,8 @@ def test_a_file_that_lives_longer_than_the_ledger_stays_accounted_for(tmp_path: 
     _deliver(tmp_path, store, {"0.log": b"".join(lines)}, rows=2, **{"storage.keep_days": 365})
     assert _expire(store, after_days=362, keep_days=365) == 1
     store.command(
-        "INSERT INTO log_segments (source, segment, cluster, node, kind, updated) SELECT source, segment, cluster, node, "
-        "kind, now64(3) + INTERVAL 360 DAY FROM log_segments"
+        "INSERT INTO log_segments (source, segment, cluster, node, kind, updated) "
+        "SELECT source, segment, cluster, node, kind, now64(3) + INTERVAL 360 DAY FROM log_segments"
     )
 
     _expire(store, after_days=362, keep_days=30)

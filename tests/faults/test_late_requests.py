@@ -36,13 +36,12 @@ def _frame(*, line_format: LineFormat, segment: int, sequence: int, retry: bool 
         source = LogSource(kind=SourceKind.FILE, node="n1", path="/var/log/app.log")
         payload = f"in {segment}\n".encode()
     size = len(payload)
-    now_ns = time.time_ns()
-    batch = Batch(stream=0, segment=segment, start=0, end=size, length=size, read_ns=now_ns, retry=retry)
+    batch = Batch(stream=0, segment=segment, start=0, end=size, length=size, read_ns=segment, retry=retry)
     request = LogRequest(
         agent="a1",
         node="n1",
         sequence=sequence,
-        sent_ns=now_ns,
+        sent_ns=segment,
         streams=[Stream(source=source, format=line_format)],
         batches=[batch],
     )

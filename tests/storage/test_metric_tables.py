@@ -45,31 +45,33 @@ def samples(store: Store, scope: Scope = EVERYTHING) -> list[tuple[int, float]]:
     return list(zip(found["time_ms"].to_pylist(), found["greatest"].to_pylist(), strict=True))
 
 
-def write_values(store: Store, *values: float) -> None:
-    """Write values of one series for one time, each in an insert of its own."""
-    for value in values:
-        store_samples(store, [Sample(up(), BASE_MS - 1000, value)])
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ((1.0, 1.0, 1.0), 1.0),
-        ((1.0, 3.0, 2.0), 3.0),
-        ((3.0, 2.0), 3.0),
-        ((-5.0, math.nan), -5.0),
-        ((math.nan, -5.0), -5.0),
-        ((-math.inf, math.nan), -math.inf),
-        ((STALE, -1.0), -1.0),
-        ((-1.0, STALE), -1.0),
-        ((math.inf, 1e300), math.inf),
-    ],
-    ids=str,
+VALUES_AT_ONE_TIME = (
+    ((1.0, 1.0, 1.0), 1.0),
+    ((1.0, 3.0, 2.0), 3.0),
+    ((3.0, 2.0), 3.0),
+    ((-5.0, math.nan), -5.0),
+    ((math.nan, -5.0), -5.0),
+    ((-math.inf, math.nan), -math.inf),
+    ((STALE, -1.0), -1.0),
+    ((-1.0, STALE), -1.0),
+    ((math.inf, 1e300), math.inf),
 )
-def test_of_values_at_one_time_the_greatest_counts(store: Store, values: tuple[float, ...], expected: float) -> None:
-    write_values(store, *values)
-    assert last(store) == [expected]
-    assert samples(store) == [(BASE_MS - 1000, expected)]
+
+
+def test_of_values_at_one_time_the_greatest_counts(store: Store) -> None:
+    """Written one after another and so in different parts, whichever comes first."""
+    for turn in range(3):
+        written = [
+            Sample(up(case=str(case)), BASE_MS - 1000, values[turn])
+            for case, (values, _) in enumerate(VALUES_AT_ONE_TIME)
+            if turn < len(values)
+        ]
+        store_samples(store, written)
+    for case, (_, expected) in enumerate(VALUES_AT_ONE_TIME):
+        of_case = LabelCondition("case", str(case), is_pattern=False, is_negated=False)
+        assert last(store, EVERYTHING, UP, of_case) == [expected]
+    found = [value for _, value in samples(store)]
+    assert sorted(found) == sorted(expected for _, expected in VALUES_AT_ONE_TIME)
 
 
 def test_a_stale_marker_ends_a_series_and_a_nan_does_not(store: Store) -> None:
@@ -101,29 +103,29 @@ def test_windows_are_open_at_their_beginning(store: Store) -> None:
     assert read_samples(store, EVERYTHING, chosen, series, limit=10).num_rows == 1
 
 
-@pytest.mark.parametrize(
-    ("condition", "expected"),
-    [
-        (LabelCondition("a", "b", is_pattern=False, is_negated=False), {"b"}),
-        (LabelCondition("a", "b", is_pattern=False, is_negated=True), {"", "bb", "é", "x\ny", "'\\"}),
-        (LabelCondition("a", "", is_pattern=False, is_negated=False), {""}),
-        (LabelCondition("a", "", is_pattern=False, is_negated=True), {"b", "bb", "é", "x\ny", "'\\"}),
-        (LabelCondition("a", "b", is_pattern=True, is_negated=False), {"b"}),
-        (LabelCondition("a", "b|bb", is_pattern=True, is_negated=False), {"b", "bb"}),
-        (LabelCondition("a", ".", is_pattern=True, is_negated=False), {"b", "é"}),
-        (LabelCondition("a", "x.y", is_pattern=True, is_negated=False), {"x\ny"}),
-        (LabelCondition("a", "b*", is_pattern=True, is_negated=True), {"é", "x\ny", "'\\"}),
-        (LabelCondition("a", "'\\", is_pattern=False, is_negated=False), {"'\\"}),
-        (LabelCondition("a", "(?i)É", is_pattern=True, is_negated=False), {"é"}),
-        (LabelCondition(METRIC_NAME, "u.", is_pattern=True, is_negated=True), set()),
-    ],
-    ids=str,
-)
-def test_conditions_on_labels(store: Store, condition: LabelCondition, expected: set[str]) -> None:
+def test_conditions_on_labels(store: Store) -> None:
     values = ("", "b", "bb", "é", "x\ny", "'\\")
     store_samples(store, [Sample(up(a=value), BASE_MS - 1000, 1.0) for value in values])
-    found = find_series(store, EVERYTHING, selection(UP, condition), limit=100)
-    assert {dict(labels).get("a", "") for labels in found["label_set"].to_pylist()} == expected
+
+    def found(name: str, value: str, *, is_pattern: bool = False, is_negated: bool = False) -> set[str]:
+        condition = LabelCondition(name, value, is_pattern=is_pattern, is_negated=is_negated)
+        series = find_series(store, EVERYTHING, selection(UP, condition), limit=100)
+        return {dict(labels).get("a", "") for labels in series["label_set"].to_pylist()}
+
+    assert found("a", "b") == {"b"}
+    assert found("a", "'\\") == {"'\\"}
+    assert found("a", "b", is_negated=True) == {"", "bb", "é", "x\ny", "'\\"}
+    assert found("a", "") == {""}
+    assert found("a", "", is_negated=True) == {"b", "bb", "é", "x\ny", "'\\"}
+    assert found("no such label", "") == set(values)
+    assert found("a", "b", is_pattern=True) == {"b"}
+    assert found("a", "b|bb", is_pattern=True) == {"b", "bb"}
+    assert found("a", ".", is_pattern=True) == {"b", "é"}
+    assert found("a", "x.y", is_pattern=True) == {"x\ny"}
+    assert found("a", "(?i)É", is_pattern=True) == {"é"}
+    assert found("a", "b*", is_pattern=True, is_negated=True) == {"é", "x\ny", "'\\"}
+    assert found(METRIC_NAME, "u.", is_pattern=True) == set(values)
+    assert found(METRIC_NAME, "u.", is_pattern=True, is_negated=True) == set()
 
 
 def test_a_series_is_found_by_the_days_of_its_samples(store: Store) -> None:
@@ -135,30 +137,26 @@ def test_a_series_is_found_by_the_days_of_its_samples(store: Store) -> None:
     assert find_series(store, EVERYTHING, between, limit=10).num_rows == 0
 
 
-@pytest.mark.parametrize(
-    ("scope", "expected"),
-    [
-        (Scope(frozenset({"a"}), None, frozenset({Signal.METRICS})), {1.0, 2.0}),
-        (Scope(frozenset({"a"}), frozenset({"shop"}), frozenset({Signal.METRICS})), {1.0}),
-        (Scope(None, frozenset({""}), frozenset({Signal.METRICS})), {2.0, 4.0}),
-        (Scope(None, None, frozenset({Signal.LOGS})), set()),
-        (Scope(frozenset(), None, frozenset({Signal.METRICS})), set()),
-    ],
-    ids=["cluster", "namespace", "host-only", "no-metrics", "no-cluster"],
+SCOPES: tuple[tuple[Scope, set[float]], ...] = (
+    (Scope(frozenset({"a"}), None, frozenset({Signal.METRICS})), {1.0, 2.0}),
+    (Scope(frozenset({"a"}), frozenset({"shop"}), frozenset({Signal.METRICS})), {1.0}),
+    (Scope(None, frozenset({""}), frozenset({Signal.METRICS})), {2.0, 4.0}),
+    (Scope(None, None, frozenset({Signal.LOGS})), set()),
+    (Scope(frozenset(), None, frozenset({Signal.METRICS})), set()),
 )
+
+
 @pytest.mark.parametrize("few", [True, False], ids=["by-id", "by-condition"])
-def test_a_scope_narrows_series_and_samples(
-    store: Store, scope: Scope, expected: set[float], monkeypatch: pytest.MonkeyPatch, *, few: bool
-) -> None:
+def test_a_scope_narrows_series_and_samples(store: Store, monkeypatch: pytest.MonkeyPatch, *, few: bool) -> None:
     places = [("a", "shop"), ("a", ""), ("b", "shop"), ("", "")]
-    store_samples(
-        store,
-        [Sample(up(cluster=place[0], namespace=place[1]), BASE_MS, value) for value, place in enumerate(places, 1)],
-    )
+    written = [Sample(up(cluster=place[0], namespace=place[1]), BASE_MS, value) for value, place in enumerate(places, 1)]
+    store_samples(store, written)
     if not few:
+        # so that four series are read as a thousand would be
         monkeypatch.setattr("kobs.storage.metric_reads._FEW_SERIES", 0)
-    assert set(last(store, scope)) == expected
-    assert {value for _, value in samples(store, scope)} == expected
+    for scope, expected in SCOPES:
+        assert set(last(store, scope)) == expected
+        assert {value for _, value in samples(store, scope)} == expected
 
 
 def test_samples_of_ids_outside_of_the_selection_are_not_read(store: Store) -> None:

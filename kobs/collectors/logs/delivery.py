@@ -60,7 +60,9 @@ class Delivery:
         self._servers = list(settings.servers)
         self._failures = 0
         self._sequence = 0
-        self._uncertain = state.last_server() if state.batches() else ""
+        self._answering: dict[str, str] = {}
+        self._follows_another_run = bool(state.batches())
+        self._uncertain = (state.last_server() or "unknown") if self._follows_another_run else ""
         self._uncertain_at = time.monotonic()
         self.problem = ""
         self._client = httpx.AsyncClient(
@@ -78,8 +80,9 @@ class Delivery:
         """Send a shipment until a server has answered it. Cancel to give up: nothing is lost by that."""
         retry = False
         while True:
-            frame = await asyncio.to_thread(self._encode, shipment, report, retry=retry)
             try:
+                self._leave_other_run_behind()
+                frame = await asyncio.to_thread(self._encode, shipment, report, retry=retry)
                 answer = await self._post("/kobs/v1/ship/logs", frame, LogAnswer, uncertain=bool(shipment.batches))
             except RetryableError as error:
                 retry = True
@@ -87,6 +90,7 @@ class Delivery:
                 continue
             if len(answer.batches) != len(shipment.batches):
                 self.problem = f"{self._servers[0]} answered {len(answer.batches)} of {len(shipment.batches)} batches"
+                retry = True
                 await asyncio.sleep(_REFUSED_PAUSE_SECONDS)
                 continue
             waits = [each.retry_after_seconds for each in answer.batches if each.status is BatchStatus.RETRY]
@@ -109,6 +113,15 @@ class Delivery:
                 return await self._post("/kobs/v1/ship/positions", frame, PositionsAnswer, uncertain=False)
             except RetryableError as error:
                 await asyncio.sleep(error.retry_after_seconds)
+
+    def _leave_other_run_behind(self) -> None:
+        """Count a move where an earlier run may have sent batches: a server that stands still may insert them yet.
+
+        Raises: RetryableError where the state cannot be written.
+        """
+        if self._follows_another_run:
+            self._state.moved()
+            self._follows_another_run = False
 
     def _encode(self, shipment: Shipment, report: AgentReport, *, retry: bool) -> bytes:
         streams: dict[int, int] = {}
@@ -213,6 +226,7 @@ class Delivery:
         self._failures = 0
         _requests.labels("answered").inc()
         self._state.answered_by(answer.server)
+        self._answering[self._servers[0]] = answer.server
         still_out = isinstance(answer, LogAnswer) and any(each.status is BatchStatus.RETRY for each in answer.batches)
         if isinstance(answer, LogAnswer) and not still_out:
             self._uncertain = ""
@@ -221,8 +235,10 @@ class Delivery:
         self._failures += 1
         _requests.labels("failed").inc()
         if uncertain:
-            # That server may have inserted, or may still: whoever gets the batches next must know.
-            self._uncertain = self._state.last_server() or "unknown"
+            # That server may have inserted, or may still: whoever gets the batches next must know. Where several may,
+            # or one that has never answered, even the server that answered last must not take itself for the only one.
+            busy = self._answering.get(server, "unknown")
+            self._uncertain = busy if self._uncertain in ("", busy) else "unknown"
             self._uncertain_at = time.monotonic()
             self._state.moved()
         if self.problem != f"{server}: {reason}":

@@ -176,7 +176,8 @@ class Tailer:
             if answer.status is BatchStatus.STORED:
                 _bytes.inc(len(batch.payload))
             else:
-                log.error("A batch was refused.", source=batch.segment.path, reason=answer.reason)
+                done = batch.boundaries
+                self._lose(batch.segment, done.start, done.end, LossReason.REJECTED, detail=answer.reason)
             self._advance(batch.log, batch.boundaries)
         for loss in shipment.losses:
             key = (loss.source, loss.segment, loss.start, loss.reason)

@@ -1,0 +1,322 @@
+"""Prometheus' query API: its parameters, its JSON to the character, its errors."""
+
+import asyncio
+import datetime as dt
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from kobs.api.prometheus import format_time, format_value, parse_time_ms, router
+from kobs.model.samples import Sample
+from kobs.query.metrics import Metrics
+from kobs.storage.clickhouse import Store
+from tests.metric_frames import BASE_MS, store_samples
+from tests.peers import peer
+from tests.ports import free_port
+
+BASE = BASE_MS // 1000
+UP = {"__name__": "up", "job": "node", "instance": 'a"<&>\\é'}
+
+
+class Api:
+    """The endpoints over a store, asked without a socket: what they add to one is tested with the application."""
+
+    def __init__(self, store: Store) -> None:
+        self._app = FastAPI()
+        self._app.include_router(router(Metrics(store)))
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9700") as client:
+                return await client.request(method, f"/api/v1/{path}", **options)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **parameters: object) -> httpx.Response:
+        return self.request("GET", path, params=parameters)
+
+
+@pytest.fixture
+def api(store: Store) -> Api:
+    store_samples(store, [Sample(UP, BASE_MS, 1.0), Sample(UP, BASE_MS + 15_500, 0.1)])
+    return Api(store)
+
+
+@pytest.mark.clickhouse
+def test_an_instant_query_answers_a_vector(api: Api) -> None:
+    answer = api.get("query", query="up", time=BASE + 1.5)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == (
+        '{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up",'
+        '"instance":"a\\"<&>\\\\é","job":"node"},"value":[' + str(BASE + 1) + '.500,"1"]}]}}'
+    )
+
+
+@pytest.mark.clickhouse
+def test_a_range_query_answers_a_matrix(api: Api) -> None:
+    result = api.get("query_range", query="up", start=BASE, end=BASE + 30, step="15s").json()["data"]
+    assert result["resultType"] == "matrix"
+    assert result["result"][0]["values"] == [[BASE, "1"], [BASE + 15, "1"], [BASE + 30, "0.1"]]
+
+
+@pytest.mark.clickhouse
+def test_a_range_selector_answers_a_matrix(api: Api) -> None:
+    answer = api.get("query", query="up[1m]", time=BASE + 30)
+    assert answer.json()["data"]["result"][0]["values"] == [[BASE, "1"], [BASE + 15.5, "0.1"]]
+    assert f'[{BASE + 15}.500,"0.1"]' in answer.text
+
+
+@pytest.mark.clickhouse
+def test_nothing_found_is_an_empty_success(api: Api) -> None:
+    assert api.get("query", query="down").text == '{"status":"success","data":{"resultType":"vector","result":[]}}'
+
+
+@pytest.mark.clickhouse
+def test_a_posted_form_goes_before_the_url(api: Api) -> None:
+    form = {"query": 'up{instance="a\\"<&>\\\\é"}', "time": dt.datetime.fromtimestamp(BASE, dt.UTC).isoformat()}
+    answer = api.request("POST", "query", data=form, params={"query": "down"})
+    assert len(answer.json()["data"]["result"]) == 1
+    assert len(api.request("POST", "query", params={"query": "up", "time": BASE}).json()["data"]["result"]) == 1
+    assert api.request("POST", "query", data={"query": "x" * 11_000_000}).status_code == 400
+
+
+@pytest.mark.clickhouse
+def test_without_a_time_it_is_now(api: Api, store: Store) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    store_samples(store, [Sample({"__name__": "now"}, now_ms, 7.0)])
+    (result,) = api.get("query", query="now").json()["data"]["result"]
+    assert result["value"][1] == "7"
+    assert 0 <= result["value"][0] * 1000 - now_ms < 60_000
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(
+    ("path", "parameters", "status", "kind", "message"),
+    [
+        ("query", {}, 400, "bad_data", 'invalid parameter "query": unknown position: parse error: no expression found'),
+        ("query", {"query": "up{"}, 400, "bad_data", 'invalid parameter "query": 1:4: parse error: unexpected end of'),
+        ("query", {"query": "{}"}, 400, "bad_data", "1:1: parse error: vector selector must contain at least one"),
+        ("query", {"query": "rate(up[5m])"}, 422, "execution", "1:1: the function rate is not supported"),
+        ("query", {"query": "up", "time": "abc"}, 400, "bad_data",
+         "invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"),
+        ("query", {"query": "up", "timeout": "x"}, 400, "bad_data",
+         'invalid parameter "timeout": cannot parse "x" to a valid duration'),
+        ("query_range", {"query": "up", "start": "1", "end": "0", "step": "1"}, 400, "bad_data",
+         'invalid parameter "end": end timestamp must not be before start time'),
+        ("query_range", {"query": "up", "end": "1", "step": "1"}, 400, "bad_data",
+         'invalid parameter "start": cannot parse "" to a valid timestamp'),
+        ("query_range", {"query": "up", "start": "1", "end": "2", "step": "0"}, 400, "bad_data",
+         'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
+         "Try a positive integer"),
+        ("query_range", {"query": "up", "start": "1", "end": "2"}, 400, "bad_data",
+         'invalid parameter "step": cannot parse "" to a valid duration'),
+        ("query_range", {"query": "up", "start": "1", "end": "2", "step": "1e300"}, 400, "bad_data", "overflows"),
+        ("query_range", {"query": "up", "start": "1", "end": "20000", "step": "1"}, 400, "bad_data",
+         "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"),
+        ("query_range", {"query": "up[5m]", "start": "1", "end": "2", "step": "1"}, 400, "bad_data",
+         'invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant'),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
+)  # fmt: skip  # a case on two lines
+def test_errors_are_prometheus_own(
+    engine_folder: Path, path: str, parameters: dict[str, str], status: int, kind: str, message: str
+) -> None:
+    store = Store(f"chdb://{engine_folder}", database="prometheus_errors", threads=2)
+    try:
+        answer = Api(store).get(path, **parameters)
+    finally:
+        store.close()
+    assert answer.status_code == status
+    assert answer.json()["status"] == "error"
+    assert answer.json()["errorType"] == kind
+    assert message in answer.json()["error"]
+
+
+@pytest.mark.clickhouse
+def test_a_query_that_takes_too_long_is_a_timeout(api: Api, store: Store) -> None:
+    series = [Sample({"__name__": "many", "n": str(n)}, BASE_MS + m * 1000, 1.0) for n in range(300) for m in range(50)]
+    store_samples(store, series)
+    answer = api.get("query_range", query="many", start=BASE, end=BASE + 9_000, step=1, timeout="1ms")
+    assert (answer.status_code, answer.json()["errorType"]) == (503, "timeout")
+
+
+@pytest.mark.clickhouse
+def test_a_store_that_fails_is_an_internal_error_without_its_words(api: Api, store: Store) -> None:
+    store.command("DROP TABLE metric_series")
+    answer = api.get("query", query="up")
+    assert (answer.status_code, answer.json()["errorType"]) == (500, "internal")
+    assert "metric_series" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1.0, "1"),
+        (0.1, "0.1"),
+        (1e-6, "0.000001"),
+        (1.5e-7, "1.5e-07"),
+        (9.99e-7, "9.99e-07"),
+        (123456.789e-9, "0.000123456789"),
+        (1e16, "10000000000000000"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+        (1e21, "1e+21"),
+        (-1.5e21, "-1.5e+21"),
+        (999999999999999900000.0, "999999999999999900000"),
+        (9007199254740993.0, "9007199254740992"),
+        (5e-324, "5e-324"),
+        (math.nan, "NaN"),
+        (math.inf, "+Inf"),
+        (-math.inf, "-Inf"),
+    ],
+    ids=str,
+)
+def test_values_are_written_as_prometheus_does(value: float, text: str) -> None:
+    assert format_value(value) == text
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [(0, "0"), (1000, "1"), (1001, "1.001"), (1_435_781_451_780, "1435781451.780"), (-1500, "-1.500"), (-7, "-0.007")],
+    ids=str,
+)
+def test_times_are_written_as_prometheus_does(time_ms: int, text: str) -> None:
+    assert format_time(time_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ms"),
+    [
+        ("1435781451.7806", 1_435_781_451_781),
+        ("-1.5", -1500),
+        ("1e3", 1_000_000),
+        ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
+        ("2015-07-01T22:10:51.7819999+02:00", 1_435_781_451_781),
+        ("2015-07-01T20:10:51Z", 1_435_781_451_000),
+        ("1969-12-31T23:59:59.5Z", -500),
+    ],
+    ids=str,
+)
+def test_times_in_seconds_and_rfc_3339(text: str, time_ms: int) -> None:
+    assert parse_time_ms(text) == time_ms
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "nan", "1e400", "0x10", "2015-07-01", "2015-07-01 20:10:51Z", "2015-13-01T20:10:51Z", "1_0"]
+)
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="to a valid timestamp"):
+        parse_time_ms(text)
+
+
+# -- side by side ------------------------------------------------------------------------------------------------------
+
+VALUES = (0.0, 1.0, 0.1, 1e-7, 1e21, 1e16, 123456789.123, math.nan, math.inf, -math.inf, 5e-324, -2.5)
+SAME_QUERIES = (
+    "up",
+    'up{job="node"}',
+    '{__name__=~"up|other"}',
+    '{"with.dot", "a b"=~".+"}',
+    "up offset 1m",
+    "up offset -1m",
+    f"up @ {BASE + 47}",
+    f"up @ {BASE + 47} offset 20s",
+    "up @ start()",
+    "other",
+    "gone",
+    'up{instance!~"1|2"}',
+    'up{instance=""}',
+)
+
+
+def samples() -> list[Sample]:
+    """Return series with odd values, gaps and times that lie on no grid."""
+    found = []
+    for number, value in enumerate(VALUES):
+        labels = {"__name__": "up", "job": "node", "instance": str(number)}
+        found += [Sample(labels, BASE_MS + 137 * number + 15_000 * turn, value * (turn + 1)) for turn in range(20)]
+        found += [Sample(labels, BASE_MS + 137 * number + 1_200_000, value)]
+    found += [Sample({"__name__": "other", "größe": 'a"\\\n<'}, BASE_MS + 15_000 * turn, turn / 3) for turn in range(60)]
+    found += [Sample({"__name__": "with.dot", "a b": "c"}, BASE_MS + 60_000, 1.0)]
+    return found
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Prometheus 3 that holds `samples()`."""
+    promtool, program = peer("promtool"), peer("prometheus")
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+    def line(sample: Sample) -> str:
+        rest = [f"{quoted(name)}={quoted(value)}" for name, value in sample.labels.items() if name != "__name__"]
+        inside = ",".join([quoted(sample.labels["__name__"]), *rest])
+        return f"{{{inside}}} {sample.value!r} {format_time(sample.time_ms)}"
+
+    by_name = sorted(samples(), key=lambda sample: sample.labels["__name__"])
+    text = tmp_path / "samples.om"
+    text.write_text("\n".join([*map(line, by_name), "# EOF\n"]))
+    data = tmp_path / "data"
+    subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", text, data], check=True, capture_output=True)
+    (tmp_path / "prometheus.yml").write_text("{}\n")
+    port = free_port()
+    arguments = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={data}", "--log.level=error"]
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen([program, f"--web.listen-address=127.0.0.1:{port}", *arguments]) as process:
+        try:
+            for _ in range(400):
+                try:
+                    if httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.05)
+            yield url
+        finally:
+            process.terminate()
+
+
+@pytest.mark.clickhouse
+def test_answers_are_those_of_a_prometheus(store: Store, prometheus: str) -> None:
+    """The same requests give the same status, JSON and texts of values, and for wrong requests the same kind of error."""
+    store_samples(store, samples())
+    api = Api(store)
+    requests: list[tuple[str, dict[str, object]]] = []
+    for query in SAME_QUERIES:
+        requests += [("query", {"query": query, "time": BASE + seconds}) for seconds in (0, 59.137, 300, 599.5, 1200)]
+        requests += [
+            ("query_range", {"query": query, "start": BASE - 100, "end": BASE + 1600, "step": step})
+            for step in (15, "1m", 7.001)
+        ]
+    requests += [("query", {"query": f"{query}[2m]", "time": BASE + 100}) for query in ("up", "other", "gone")]
+    requests += [("query", {"query": query}) for query in ("", "up{", "{}", 'up{a=~"("}', "up[0s]", "up x", "3x")]
+    requests += [("query_range", {"query": "up[1m]", "start": 1, "end": 2, "step": 1})]
+    answered = 0
+    with httpx.Client(base_url=f"{prometheus}/api/v1/", trust_env=False) as client:
+        for path, parameters in requests:
+            theirs = client.get(path, params={name: str(value) for name, value in parameters.items()})
+            ours = api.get(path, **parameters)
+            assert ours.status_code == theirs.status_code, parameters
+            if theirs.status_code == 200:
+                assert _sorted(ours.json()) == _sorted(theirs.json()), parameters
+                answered += bool(theirs.json()["data"]["result"])
+            else:
+                assert ours.json()["errorType"] == theirs.json()["errorType"], parameters
+    assert answered > len(requests) // 2
+
+
+def _sorted(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with its series in one order: Prometheus promises none for vectors."""
+    answer["data"]["result"].sort(key=lambda series: sorted(series["metric"].items()))
+    return answer
