@@ -4,6 +4,7 @@ import asyncio
 import time
 from array import array
 from collections.abc import Sequence
+from typing import Self
 
 from kobs.config import ServerSettings
 from kobs.ingest.samples import SampleIngest
@@ -53,7 +54,7 @@ class Accepting:
         self._runner = asyncio.Runner()
         self._ingest = SampleIngest(store, settings or ServerSettings(insert_delay_ms=0))
 
-    def __enter__(self) -> "Accepting":
+    def __enter__(self) -> Self:
         self._runner.__enter__()
         self._running = self._runner.get_loop().create_task(self._ingest.run())
         return self

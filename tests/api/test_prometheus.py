@@ -98,47 +98,49 @@ def test_without_a_time_it_is_now(api: Api, store: Store) -> None:
     assert 0 <= result["value"][0] * 1000 - now_ms < 60_000
 
 
+RANGE = {"query": "up", "start": "1", "end": "2", "step": "1"}
+BAD_REQUESTS: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("query", {}, 'invalid parameter "query": unknown position: parse error: no expression found in input'),
+    ("query", {"query": "up{"}, 'invalid parameter "query": 1:4: parse error: unexpected end of input'),
+    ("query", {"query": "{}"}, "1:1: parse error: vector selector must contain at least one non-empty matcher"),
+    (
+        "query",
+        {"query": "up", "time": "abc"},
+        'invalid parameter "time": invalid time value for \'time\': cannot parse "abc" to a valid timestamp',
+    ),
+    ("query", {"query": "up", "timeout": "x"}, 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
+    ("query_range", RANGE | {"end": "0"}, 'invalid parameter "end": end timestamp must not be before start time'),
+    ("query_range", RANGE | {"start": ""}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
+    (
+        "query_range",
+        RANGE | {"step": "0"},
+        'invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive',
+    ),
+    ("query_range", RANGE | {"step": ""}, 'invalid parameter "step": cannot parse "" to a valid duration'),
+    ("query_range", RANGE | {"step": "1e300"}, "overflows"),
+    (
+        "query_range",
+        RANGE | {"end": "20000"},
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+    ),
+    ("query_range", RANGE | {"query": "up[5m]"}, 'invalid parameter "query": invalid expression type "range vector"'),
+)
+
+
 @pytest.mark.clickhouse
-@pytest.mark.parametrize(
-    ("path", "parameters", "status", "kind", "message"),
-    [
-        ("query", {}, 400, "bad_data", 'invalid parameter "query": unknown position: parse error: no expression found'),
-        ("query", {"query": "up{"}, 400, "bad_data", 'invalid parameter "query": 1:4: parse error: unexpected end of'),
-        ("query", {"query": "{}"}, 400, "bad_data", "1:1: parse error: vector selector must contain at least one"),
-        ("query", {"query": "rate(up[5m])"}, 422, "execution", "1:1: the function rate is not supported"),
-        ("query", {"query": "up", "time": "abc"}, 400, "bad_data",
-         "invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"),
-        ("query", {"query": "up", "timeout": "x"}, 400, "bad_data",
-         'invalid parameter "timeout": cannot parse "x" to a valid duration'),
-        ("query_range", {"query": "up", "start": "1", "end": "0", "step": "1"}, 400, "bad_data",
-         'invalid parameter "end": end timestamp must not be before start time'),
-        ("query_range", {"query": "up", "end": "1", "step": "1"}, 400, "bad_data",
-         'invalid parameter "start": cannot parse "" to a valid timestamp'),
-        ("query_range", {"query": "up", "start": "1", "end": "2", "step": "0"}, 400, "bad_data",
-         'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
-         "Try a positive integer"),
-        ("query_range", {"query": "up", "start": "1", "end": "2"}, 400, "bad_data",
-         'invalid parameter "step": cannot parse "" to a valid duration'),
-        ("query_range", {"query": "up", "start": "1", "end": "2", "step": "1e300"}, 400, "bad_data", "overflows"),
-        ("query_range", {"query": "up", "start": "1", "end": "20000", "step": "1"}, 400, "bad_data",
-         "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"),
-        ("query_range", {"query": "up[5m]", "start": "1", "end": "2", "step": "1"}, 400, "bad_data",
-         'invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or instant'),
-    ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
-)  # fmt: skip  # a case on two lines
-def test_errors_are_prometheus_own(
-    engine_folder: Path, path: str, parameters: dict[str, str], status: int, kind: str, message: str
-) -> None:
-    store = Store(f"chdb://{engine_folder}", database="prometheus_errors", threads=2)
-    try:
-        answer = Api(store).get(path, **parameters)
-    finally:
-        store.close()
-    assert answer.status_code == status
-    assert answer.json()["status"] == "error"
-    assert answer.json()["errorType"] == kind
-    assert message in answer.json()["error"]
+def test_bad_requests_are_told_as_prometheus_does(api: Api) -> None:
+    for path, parameters, message in BAD_REQUESTS:
+        answer = api.get(path, **parameters)
+        assert answer.status_code == 400, parameters
+        assert {**answer.json(), "error": ""} == {"status": "error", "errorType": "bad_data", "error": ""}
+        assert message in answer.json()["error"]
+
+
+@pytest.mark.clickhouse
+def test_what_is_not_supported_is_an_error_of_execution(api: Api) -> None:
+    answer = api.get("query", query="rate(up[5m])")
+    assert (answer.status_code, answer.json()["errorType"]) == (422, "execution")
+    assert answer.json()["error"].startswith("1:1: the function rate is not supported")
 
 
 @pytest.mark.clickhouse
@@ -246,7 +248,9 @@ def samples() -> list[Sample]:
         labels = {"__name__": "up", "job": "node", "instance": str(number)}
         found += [Sample(labels, BASE_MS + 137 * number + 15_000 * turn, value * (turn + 1)) for turn in range(20)]
         found += [Sample(labels, BASE_MS + 137 * number + 1_200_000, value)]
-    found += [Sample({"__name__": "other", "größe": 'a"\\\n<'}, BASE_MS + 15_000 * turn, turn / 3) for turn in range(60)]
+    found += [
+        Sample({"__name__": "other", "größe": 'a"\\\n<'}, BASE_MS + 15_000 * turn, turn / 3) for turn in range(60)
+    ]
     found += [Sample({"__name__": "with.dot", "a b": "c"}, BASE_MS + 60_000, 1.0)]
     return found
 
@@ -289,7 +293,7 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.clickhouse
 def test_answers_are_those_of_a_prometheus(store: Store, prometheus: str) -> None:
-    """The same requests give the same status, JSON and texts of values, and for wrong requests the same kind of error."""
+    """The same requests give the same status, JSON and texts of values; wrong ones the same kind of error."""
     store_samples(store, samples())
     api = Api(store)
     requests: list[tuple[str, dict[str, object]]] = []

@@ -92,7 +92,7 @@ def ship(shipper: SampleShipping, *batches: list[Sample], is_done: Callable[[], 
         async with asyncio.timeout(20):
             for batch in batches or ([],):
                 shipper.put(batch)
-                while not (is_done() if is_done is not None else shipper.waiting == 0):
+                while not (is_done() if is_done is not None else shipper.waiting == 0):  # noqa: ASYNC110 - it tells by no event
                     await asyncio.sleep(0.005)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

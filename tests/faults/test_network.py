@@ -42,11 +42,11 @@ def _spoil(
 
 
 def test_faults_of_the_network_one_after_the_other_lose_and_double_nothing(machine: Machine) -> None:
-    _spoil(machine, [[fault] for fault in _FAULTS], seed=3, seconds=2)
+    _spoil(machine, [[fault] for fault in _FAULTS], seed=3, seconds=1.5)
 
 
 def test_faults_of_the_network_all_at_once_lose_and_double_nothing(machine: Machine) -> None:
-    _spoil(machine, [_FAULTS], seed=4, seconds=8)
+    _spoil(machine, [_FAULTS], seed=4, seconds=6)
 
 
 def test_a_server_that_refuses_connections_gets_everything_later(machine: Machine) -> None:

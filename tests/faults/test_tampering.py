@@ -20,7 +20,7 @@ def test_verify_finds_a_deleted_and_a_doubled_row(machine: Machine, clickhouse_s
     agent = machine.agent(server.url)
     agent.start()
     writers = Writers(machine.pods, seed=12)
-    for _ in range(60):
+    for _ in range(15):
         writers.step()
     assert_each_once(server.url, writers.written)
     agent.stop()

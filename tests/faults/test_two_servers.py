@@ -34,6 +34,13 @@ class _Halt:
             self.happened.set()
 
 
+def _start(*servers: ServerProgram) -> None:
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.wait_until_ready()
+
+
 def _move(machine: Machine, store_url: str, words: bytes) -> tuple[ServerProgram, Writers]:
     """Suspend the first server at a request to the store, let the agent move, let the first go on."""
     store_port = urlsplit(store_url).port
@@ -42,9 +49,7 @@ def _move(machine: Machine, store_url: str, words: bytes) -> tuple[ServerProgram
     with Proxy(store_port) as way_to_store:
         first = machine.server("first", storage=way_to_store.url + urlsplit(store_url).path, settings=_SETTINGS)
         second = machine.server("second", storage=store_url, settings=_SETTINGS)
-        for server in (first, second):
-            server.start()
-            server.wait_until_ready()
+        _start(first, second)
         halt = _Halt(first, words)
         way_to_store.watch = halt.watch
         with Proxy(first.port) as way_to_first:
@@ -93,9 +98,7 @@ def _suspend_often(machine: Machine, store_url: str, *, seed: int, times: int) -
     """Suspend one server after the other at random moments; the agent goes to and fro."""
     chance = random.Random(seed)
     servers = [machine.server(name, storage=store_url, settings=_SETTINGS) for name in ("first", "second")]
-    for server in servers:
-        server.start()
-        server.wait_until_ready()
+    _start(*servers)
     writers = Writers(machine.pods, seed=seed)
     with Proxy(servers[0].port) as to_first, Proxy(servers[1].port) as to_second:
         agent = machine.agent(to_first.url, to_second.url)
@@ -106,7 +109,7 @@ def _suspend_often(machine: Machine, store_url: str, *, seed: int, times: int) -
                 time.sleep(chance.uniform(0.5, 2))
                 server.suspend()
                 way.refuse()
-                time.sleep(chance.uniform(0.5, 5))
+                time.sleep(chance.uniform(0.5, 4))
                 server.resume()
                 way.accept()
         until(lambda: count_different(servers[0].url), lambda count: count == sum(writers.written.values()))

@@ -67,7 +67,13 @@ def test_a_range_query_has_points_where_there_are_values(store: Store) -> None:
         "0": [(0, 1.0), (60, 2.0), (120, 2.0), (180, 2.0), (240, 2.0), (300, 2.0), (420, 3.0)],
         "1": [(60, 5.0)],
     }
-    assert over(store, "cpu_seconds", 500, 530, 7.5)["0"] == [(500, 3.0), (507, 3.0), (515, 3.0), (522, 3.0), (530, 3.0)]
+    assert over(store, "cpu_seconds", 500, 530, 7.5)["0"] == [
+        (500, 3.0),
+        (507, 3.0),
+        (515, 3.0),
+        (522, 3.0),
+        (530, 3.0),
+    ]
     assert over(store, "cpu_seconds", 1000, 2000, 10) == {}
     assert over(store, "cpu_seconds", 0, 59, 3600) == {"0": [(0, 1.0)]}
 
@@ -108,7 +114,9 @@ def test_series_are_in_the_order_of_their_labels(store: Store) -> None:
 
 
 def test_names_in_utf_8_and_all_matchers(store: Store) -> None:
-    store_samples(store, [Sample({"__name__": "my.metric", "a.b": "c", "cpu": n}, BASE_MS, 1.0) for n in ("0", "1", "2")])
+    store_samples(
+        store, [Sample({"__name__": "my.metric", "a.b": "c", "cpu": n}, BASE_MS, 1.0) for n in ("0", "1", "2")]
+    )
     assert set(values(store, '{"my.metric", "a.b"="c"}')) == {"0", "1", "2"}
     assert set(values(store, '{"my.metric", cpu=~"0|1", cpu!~"1"}')) == {"0"}
     assert set(values(store, '{"my.metric", cpu!="2", nothing=""}')) == {"0", "1"}
@@ -174,6 +182,4 @@ def test_a_query_that_takes_too_long_says_so(store: Store) -> None:
     store_samples(store, [Sample(cpu(str(n)), BASE_MS + m * 15_000, 1.0) for n in range(300) for m in range(50)])
     metrics = Metrics(store)
     with pytest.raises(QueryTimeoutError, match="timed out"):
-        asyncio.run(
-            metrics.range("cpu_seconds", BASE_MS, BASE_MS + 9_000_000, 1000, EVERYTHING, timeout_seconds=0.001)
-        )
+        asyncio.run(metrics.range("cpu_seconds", BASE_MS, BASE_MS + 9_000_000, 1000, EVERYTHING, timeout_seconds=0.001))

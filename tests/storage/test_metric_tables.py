@@ -149,7 +149,9 @@ SCOPES: tuple[tuple[Scope, set[float]], ...] = (
 @pytest.mark.parametrize("few", [True, False], ids=["by-id", "by-condition"])
 def test_a_scope_narrows_series_and_samples(store: Store, monkeypatch: pytest.MonkeyPatch, *, few: bool) -> None:
     places = [("a", "shop"), ("a", ""), ("b", "shop"), ("", "")]
-    written = [Sample(up(cluster=place[0], namespace=place[1]), BASE_MS, value) for value, place in enumerate(places, 1)]
+    written = [
+        Sample(up(cluster=place[0], namespace=place[1]), BASE_MS, value) for value, place in enumerate(places, 1)
+    ]
     store_samples(store, written)
     if not few:
         # so that four series are read as a thousand would be

@@ -1,5 +1,7 @@
 """Disks and network devices from recorded bytes."""
 
+# ruff: noqa: E501 - lines of the kernel are as long as they are
+
 from kobs.collectors.host import devices
 
 DISKSTATS = b"""\
