@@ -19,7 +19,7 @@ from kobs.model.labels import fingerprint
 from kobs.model.logs import LossReason
 from kobs.storage.log_writes import LOG_ROWS
 from kobs.wire import journal
-from kobs.wire.entries import split
+from kobs.wire.entries import Entries, split
 from kobs.wire.ship import Batch, LineFormat, Stream
 
 _DAY_NS = 86_400_000_000_000
@@ -111,10 +111,50 @@ class RowBuilder:
     def add(
         self, columns: Columns, stream: Stream, batch: Batch, payload: bytes, *, attempt: int, today: int
     ) -> BatchRows:
-        """Append the rows of a batch. `today` is the present day since 1970, by which expired entries are left out."""
-        if stream.format is LineFormat.JOURNAL:
-            return self._add_journal(columns, stream, batch, payload, attempt=attempt, today=today)
+        """Append the rows of a batch. `today` is the present day since 1970, by which expired entries are left out.
+
+        Raises: RejectedError for a start pattern that is none; nothing was appended then.
+        """
+        own = self._journal_rows if stream.format is LineFormat.JOURNAL else self._line_rows
+        first = len(columns.times_ns)
+        part = own(columns, stream, batch, payload)
         source = stream.source
+        count = len(columns.times_ns) - first
+        keep = self.keep_days(source.namespace)
+        columns.clusters += [source.cluster] * count
+        columns.namespaces += [source.namespace] * count
+        columns.sources += [source.id()] * count
+        columns.attempts += [attempt & 0xFF] * count
+        columns.keep_days += [keep] * count
+        drops = [
+            Drop(
+                segment=columns.segments[first + index],
+                start=columns.offsets[first + index],
+                end=columns.offsets[first + index],
+                bytes=size,
+                rows=0,
+                reason=LossReason.LINE_TOO_LONG,
+                in_row=True,
+                first_ns=columns.times_ns[first + index],
+                last_ns=columns.times_ns[first + index],
+            )
+            for index, size in part.cut.items()
+        ]
+        drops += _leave_out_expired(columns, first, oldest_day=today - keep, batch=batch)
+        kept = columns.times_ns[first:]
+        return BatchRows(
+            first=first,
+            end=len(columns.times_ns),
+            first_ns=min(kept, default=batch.read_ns),
+            last_ns=max(kept, default=batch.read_ns),
+            namespace=source.namespace,
+            drops=drops,
+            labels=part.labels,
+            malformed=part.malformed,
+        )
+
+    def _line_rows(self, columns: Columns, stream: Stream, batch: Batch, payload: bytes) -> "_Part":
+        """Append what entries of lines have of their own."""
         plain = stream.format is LineFormat.PLAIN
         boundary = batch.end - batch.start
         entries = split(
@@ -125,105 +165,52 @@ class RowBuilder:
             read_ns=batch.read_ns,
             max_body_bytes=self._max_body_bytes,
         )
-        base = source.labels()
-        names = ("",) if plain else ("stdout", "stderr")
-        sets = [{**base, "stream": name} if name else base for name in names]
+        base = stream.source.labels()
+        sets = [base] if plain else [{**base, "stream": name} for name in ("stdout", "stderr")]
         ids = [_stream_id(tuple(sorted(labels.items()))) for labels in sets]
-        used = {ids[is_stderr and not plain] for is_stderr in set(entries.stderr)}
-        bodies = entries.bodies
-        read_ns = batch.read_ns
-        if plain:
-            offset_s = batch.utc_offset_s
-            times = [line_time_ns(body, read_ns=read_ns, utc_offset_s=offset_s) or read_ns for body in bodies]
-        else:
-            times = entries.times_ns
-        latest = read_ns + _LATEST_AHEAD_NS
-        if times and (max(times) > latest or min(times) < _EARLIEST_NS):
-            times = [time if _EARLIEST_NS <= time <= latest else read_ns for time in times]
-        keep = self.keep_days(source.namespace)
-        first = len(columns.times_ns)
-        count = len(bodies)
-        columns.times_ns += times
-        columns.clusters += [source.cluster] * count
-        columns.namespaces += [source.namespace] * count
-        columns.streams += [ids[0]] * count if plain else [ids[is_stderr] for is_stderr in entries.stderr]
+        bodies, count = entries.bodies, len(entries.bodies)
+        columns.times_ns += _times(plain, batch, entries)
+        columns.streams += ids * count if plain else [ids[is_stderr] for is_stderr in entries.stderr]
         columns.severities += map(severity, bodies)
         columns.trace_ids += map(trace_id, bodies)
         columns.bodies += bodies
-        columns.sources += [source.id()] * count
+        columns.sizes += entries.sizes
         if batch.tail_end:
             # Entries that start beyond the boundary are the successor's.
-            start = batch.start
             columns.segments += [
                 batch.segment if offset < boundary else batch.tail_segment for offset in entries.offsets
             ]
             columns.offsets += [
-                offset + start if offset < boundary else offset - boundary for offset in entries.offsets
+                offset + batch.start if offset < boundary else offset - boundary for offset in entries.offsets
             ]
         else:
             start = batch.start
             columns.segments += [batch.segment] * count
             columns.offsets += [offset + start for offset in entries.offsets]
-        columns.sizes += entries.sizes
         tails = entries.tails
-        if tails:
-            columns.tail_segments += [batch.tail_segment if index in tails else 0 for index in range(count)]
-            columns.tail_sizes += [tails.get(index, 0) for index in range(count)]
-        else:
-            columns.tail_segments += [0] * count
-            columns.tail_sizes += [0] * count
-        columns.attempts += [attempt & 0xFF] * count
-        columns.keep_days += [keep] * count
-        drops = [
-            Drop(
-                segment=columns.segments[first + index],
-                start=columns.offsets[first + index],
-                end=columns.offsets[first + index],
-                bytes=cut,
-                rows=0,
-                reason=LossReason.LINE_TOO_LONG,
-                in_row=True,
-                first_ns=times[index],
-                last_ns=times[index],
-            )
-            for index, cut in entries.cut.items()
-        ]
-        drops += _leave_out_expired(columns, first, oldest_day=today - keep, batch=batch)
-        kept = columns.times_ns[first:]
-        return BatchRows(
-            first=first,
-            end=len(columns.times_ns),
-            first_ns=min(kept, default=read_ns),
-            last_ns=max(kept, default=read_ns),
-            namespace=source.namespace,
-            drops=drops,
-            labels={stream_id: labels for stream_id, labels in zip(ids, sets, strict=True) if stream_id in used},
-            malformed=entries.malformed,
-        )
+        columns.tail_segments += [batch.tail_segment if index in tails else 0 for index in range(count)]
+        columns.tail_sizes += [tails.get(index, 0) for index in range(count)]
+        used = set(ids) if plain else {ids[is_stderr] for is_stderr in set(entries.stderr)}
+        labels = {number: each for number, each in zip(ids, sets, strict=True) if number in used}
+        return _Part(labels, entries.cut, entries.malformed)
 
-    def _add_journal(
-        self, columns: Columns, stream: Stream, batch: Batch, payload: bytes, *, attempt: int, today: int
-    ) -> BatchRows:
-        source = stream.source
-        source_id = source.id()
-        keep = self.keep_days("")
-        base = source.labels()
+    def _journal_rows(self, columns: Columns, stream: Stream, batch: Batch, payload: bytes) -> "_Part":
+        """Append what records of the journal have of their own."""
+        base = stream.source.labels()
         labels: dict[int, dict[str, str]] = {}
-        first = len(columns.times_ns)
+        cut: dict[int, int] = {}
         covered_to = batch.start
-        cut: list[tuple[int, int, int]] = []
         latest = batch.read_ns + _LATEST_AHEAD_NS
         entries, malformed = journal.parse(payload, read_ns=batch.read_ns)
-        for entry in entries:
+        for index, entry in enumerate(entries):
             own = {**base, "unit": entry.unit} if entry.unit else base
             stream_id = _stream_id(tuple(sorted(own.items())))
             labels[stream_id] = own
             body = entry.body
-            time_ns = entry.time_ns if _EARLIEST_NS <= entry.time_ns <= latest else batch.read_ns
             if len(body) > self._max_body_bytes:
-                cut.append((entry.number, len(body) - self._max_body_bytes, time_ns))
+                cut[index] = len(body) - self._max_body_bytes
                 body = body[: self._max_body_bytes]
-            columns.times_ns.append(time_ns)
+            columns.times_ns.append(entry.time_ns if _EARLIEST_NS <= entry.time_ns <= latest else batch.read_ns)
             columns.streams.append(stream_id)
             columns.severities.append(entry.severity or severity(body))
             columns.trace_ids.append(trace_id(body))
@@ -232,41 +219,35 @@ class RowBuilder:
             # An entry covers the numbers since the one before it: other sequences of the journal have those.
             columns.sizes.append(entry.number + 1 - covered_to)
             covered_to = entry.number + 1
-        count = len(columns.times_ns) - first
-        columns.clusters += [source.cluster] * count
-        columns.namespaces += [""] * count
-        columns.sources += [source_id] * count
+        count = len(entries)
         columns.segments += [batch.segment] * count
         columns.tail_segments += [0] * count
         columns.tail_sizes += [0] * count
-        columns.attempts += [attempt & 0xFF] * count
-        columns.keep_days += [keep] * count
-        drops = [
-            Drop(
-                segment=batch.segment,
-                start=number,
-                end=number,
-                bytes=size,
-                rows=0,
-                reason=LossReason.LINE_TOO_LONG,
-                in_row=True,
-                first_ns=time_ns,
-                last_ns=time_ns,
-            )
-            for number, size, time_ns in cut
-        ]
-        drops += _leave_out_expired(columns, first, oldest_day=today - keep, batch=batch)
-        kept = columns.times_ns[first:]
-        return BatchRows(
-            first=first,
-            end=len(columns.times_ns),
-            first_ns=min(kept, default=batch.read_ns),
-            last_ns=max(kept, default=batch.read_ns),
-            namespace="",
-            drops=drops,
-            labels=labels,
-            malformed=malformed,
-        )
+        return _Part(labels, cut, malformed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the rows of one batch say besides their columns."""
+
+    labels: dict[int, dict[str, str]]
+    cut: dict[int, int]
+    """Bytes left out of a body, by the entry's number in the batch."""
+    malformed: int
+
+
+def _times(plain: bool, batch: Batch, entries: Entries) -> list[int]:  # noqa: FBT001 - one of two kinds of lines
+    """Return the entries' times; where a line has none, or an absurd one, when it was read."""
+    read_ns = batch.read_ns
+    if plain:
+        offset_s = batch.utc_offset_s
+        times = [line_time_ns(body, read_ns=read_ns, utc_offset_s=offset_s) or read_ns for body in entries.bodies]
+    else:
+        times = entries.times_ns
+    latest = read_ns + _LATEST_AHEAD_NS
+    if times and (max(times) > latest or min(times) < _EARLIEST_NS):
+        times = [time if _EARLIEST_NS <= time <= latest else read_ns for time in times]
+    return times
 
 
 def keep_days_of(storage: StorageSettings) -> Callable[[str], int]:

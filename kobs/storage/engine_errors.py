@@ -45,7 +45,7 @@ _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
 _LONGEST_TEXT = 300
 
 
-def from_engine(text: str, *, code: int | None, name: str | None, doing: str) -> KobsError:  # noqa: PLR0911  # a return a kind of fault
+def from_engine(text: str, *, code: int | None, name: str | None, doing: str) -> KobsError:  # a return a kind of fault
     """Return the error for an engine's `code` and `name`; `doing` says in a few words what was tried.
 
     Without a code the statement did not reach an engine, or its answer did not come back: a passing fault.

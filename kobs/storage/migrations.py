@@ -101,7 +101,7 @@ def apply_schema(target: _Target, migrations: Sequence[Migration] | None = None)
         "applied DateTime64(3, 'UTC')) ENGINE = ReplacingMergeTree(applied) ORDER BY version "
         "SETTINGS non_replicated_deduplication_window = 0"
     )
-    recorded = target.select(f"SELECT version, name, checksum FROM {table} FINAL ORDER BY version").to_pylist()  # noqa: S608  # a checked identifier
+    recorded = target.select(f"SELECT version, name, checksum FROM {table} FINAL ORDER BY version").to_pylist()
     _check_recorded(recorded, known, database=target.database)
     done = {row["version"] for row in recorded}
     applied: list[int] = []

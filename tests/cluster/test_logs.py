@@ -23,7 +23,8 @@ from tests.faults.processes import AgentProgram, Machine, Program, ServerProgram
 pytestmark = pytest.mark.cluster
 
 EXAMPLES = Path(__file__).parent / "examples"
-# Prints numbers on both streams, 10 KiB a second, until it is told to end; then it says how far it has counted.
+# Prints numbers on both streams, 2 KiB a second, until it is told to end; then it says how far it has counted. At
+# 10 KiB a second the kubelet rotates every 3 s and keeps a file for less time than a server takes to start on a busy machine.
 COUNTING = """
 apiVersion: v1
 kind: Pod
@@ -40,7 +41,7 @@ spec:
       i=0
       trap 'echo "end $i"; echo "end $i" >&2; exit' TERM
       while [ ! -e /tmp/end ]; do
-        echo "number=$i of stdout"; echo "number=$i of stderr" >&2; i=$((i+1)); usleep 6000
+        echo "number=$i of stdout"; echo "number=$i of stderr" >&2; i=$((i+1)); usleep 50000
       done
       echo "end $i"; echo "end $i" >&2
       while true; do sleep 1; done
@@ -152,7 +153,7 @@ def test_logs_of_a_real_node_arrive_once(server: ServerProgram, agent: AgentProg
     kubectl("-n", namespace, "apply", "-f", "-", manifest=CRASHING)
     kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/counting", "--timeout=30s")
     until(lambda: lines_by_stream(server.url, namespace=namespace), lambda found: len(found) == 4)
-    time.sleep(6)  # its first life: a rotation
+    time.sleep(7)  # its first life: a rotation
     kubectl("-n", namespace, "delete", "pod", "counting", "--wait=true")
     kubectl("-n", namespace, "apply", "-f", "-", manifest=COUNTING)
     until(lambda: lines_by_stream(server.url, namespace=namespace), lambda found: count_ends(found) == 2)
@@ -233,7 +234,7 @@ def test_files_deleted_while_the_agent_was_away_are_on_record(
     kubectl("-n", namespace, "apply", "-f", "-", manifest=COUNTING)
     until(
         lambda: lines_by_stream(server.url, namespace=namespace),
-        lambda found: len(found.get(("counting", "stdout"), [])) > 500,
+        lambda found: len(found.get(("counting", "stdout"), [])) > 100,
     )
     agent.kill()
     stopped = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
@@ -252,10 +253,10 @@ def test_files_deleted_while_the_agent_was_away_are_on_record(
         assert found["counting", stream][-1] == f"end {numbers[-1] + 1}"
     report, (own,) = settled(server.url, namespace)
     assert not report["ok"]
-    assert [loss["reason"] for loss in own["losses"]] == ["rotated_away"]
+    assert {loss["reason"] for loss in own["losses"]} == {"rotated_away"}  # of the file it read, and what followed it
     assert (own["missing_bytes"], own["doubled_rows"], own["pending_bytes"]) == (0, 0, 0)
     ledger = get(server.url, "/kobs/v1/ledger", namespace=namespace)
-    assert [each["reason"] for each in ledger["losses"]] == ["rotated_away"]
+    assert {each["reason"] for each in ledger["losses"]} == {"rotated_away"}
     gap_begins, gap_ends = (int(ledger["losses"][0][name]) for name in ("first", "last"))
     assert gap_begins < gap_ends
     around = get(server.url, "/kobs/v1/logs", namespace=namespace, start=str(gap_begins), end=str(gap_ends), limit=1)

@@ -15,6 +15,7 @@ import httpx
 _NUMBER = re.compile(r"number=(\d+)")
 _PAGE = 5000
 _WAIT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def until(ask: Callable[[], T], reached: Callable[[T], bool], *, seconds: float 
         except httpx.TransportError:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(0.1)
+        time.sleep(_PAUSE_SECONDS)
 
 
 def assert_each_once(url: str, written: Mapping[str, int], *, seconds: float = _WAIT_SECONDS) -> None:

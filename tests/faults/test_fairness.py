@@ -2,7 +2,6 @@
 
 import random
 import statistics
-import sys
 import threading
 import time
 import uuid
@@ -21,6 +20,7 @@ _ROUND_SECONDS = 0.25
 _MEDIAN_SECONDS = 2.0
 """What is promised, for the median: a busy machine may be slower now and then, but not all the time."""
 _WORST_SECONDS = 5.0
+"""For the slowest line, so that a test machine that is busy with other things does not fail it."""
 
 
 def _write(quiet: list[ContainerLog], noisy: ContainerLog, lock: threading.Lock, ends: threading.Event) -> None:
@@ -66,7 +66,6 @@ def test_lines_of_quiet_containers_arrive_within_two_seconds(machine: Machine) -
     finally:
         ends.set()
         writing.join()
-    sys.stdout.write(f"{sorted(delays)}\n")
     assert statistics.median(delays) < _MEDIAN_SECONDS, sorted(delays)
     assert max(delays) < _WORST_SECONDS, sorted(delays)
     agent.stop()

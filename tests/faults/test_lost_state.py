@@ -27,6 +27,7 @@ def _lose_state_often(machine: Machine, *, seed: int, times: int) -> None:
         for _ in range(times):
             time.sleep(chance.uniform(1.2, 2.5))
             deleted += writers.delete_rotated(highest(server.url))
+            assert until((agent.state / "agent.db").exists, bool)
             agent.kill()
             shutil.rmtree(agent.state)
             agent.start()
@@ -53,7 +54,7 @@ def test_state_that_is_lost_while_the_agent_is_stopped_loses_and_doubles_nothing
         )
     agent.stop()
     shutil.rmtree(agent.state)
-    assert writers.delete_rotated(stored) > 0
+    assert writers.delete_rotated(stored) > 0, stored
     for _ in range(30):
         writers.step()
     agent.start()

@@ -109,7 +109,7 @@ def test_a_server_that_is_asked_again_knows_that_it_was_asked_before(tmp_path: P
 
 
 def test_an_agent_that_was_killed_counts_its_batches_under_way_as_moved(tmp_path: Path) -> None:
-    """What its predecessor sent may still be inserted by a server that stands still: the next one must be told apart."""
+    """What its predecessor sent may still be inserted by a server that stands still."""
     server = _Answering("next", cuts=0)
     with _servers(server):
         before = State(tmp_path)

@@ -100,7 +100,7 @@ def cri_time_ns(line: bytes) -> int | None:
 
 
 def _days_from_civil(year: int, month: int, day: int) -> int:
-    # datetime refuses a leap second and a day that does not exist; a damaged line must still give the same number twice.
+    # datetime refuses a leap second and a day that does not exist; a damaged line must give the same number twice too.
     year -= month <= 2
     era = year // 400
     year_of_era = year - era * 400

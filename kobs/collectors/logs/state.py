@@ -185,8 +185,8 @@ class State:
         return [
             Boundaries(_unsigned(source), *rest)
             for source, *rest in self._rows(
-                "SELECT source, segment, start, end, read_ns, utc_offset_s, grouping, tail_segment, tail_end FROM batches "
-                "ORDER BY source, segment, start"
+                "SELECT source, segment, start, end, read_ns, utc_offset_s, grouping, tail_segment, tail_end "
+                "FROM batches ORDER BY source, segment, start"
             )
         ]
 

@@ -64,7 +64,7 @@ class Journal:
         return sorted(self.path.parent.glob(f"{self.path.stem}@*.journal"))
 
     def shown(self) -> list[int]:
-        """Return the numbers that journalctl shows. (One comes twice where a file was full and the next one took it.)"""
+        """Return the numbers that journalctl shows; one may come twice where a file was full and the next took it."""
         return shown([*self.archived(), self.path])
 
     def vacuum(self) -> None:
@@ -79,7 +79,7 @@ class Journal:
             input=b"".join(records),
             check=True,
             capture_output=True,
-            preexec_fn=_limit_files if self.limited else None,  # noqa: PLW1509 - it sets what is the child's own
+            preexec_fn=_limit_files if self.limited else None,  # it sets what is the child's own
         )
 
 

@@ -1,4 +1,4 @@
-"""The systemd journal: each record is stored once, whatever happens to agent, server and files, or its loss is known."""
+"""The systemd journal: each record is stored once, whatever happens to agent, server and files, or is known as lost."""
 
 import asyncio
 import os
@@ -369,4 +369,3 @@ async def _until_settled(node: Node) -> None:
     while (report := await node.verified())["totals"]["pending_bytes"] or not report["sources"]:
         assert time.monotonic() < deadline, report["totals"]
         await asyncio.sleep(0.1)
-
