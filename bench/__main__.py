@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from bench import agent, idle, ingest, search
 from bench.results import Options, Result, as_json, table
 
@@ -23,7 +25,9 @@ def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed and size of kobs.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; without any, all")
-    parser.add_argument("--full", action="store_true", help="as much data as the budgets say: 8 million lines to search")
+    parser.add_argument(
+        "--full", action="store_true", help="as much data as the budgets say: 8 million lines to search"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="measure so often and take the best of each figure")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
@@ -46,12 +50,11 @@ def main() -> None:
 
 
 def _machine() -> str:
-    import psutil
-
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
     memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} cores {model or platform.machine()}, {memory:.0f} GiB, Python {platform.python_version()}"
+    cores = f"{psutil.cpu_count()} cores {model or platform.machine()}"
+    return f"{cores}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

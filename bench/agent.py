@@ -27,9 +27,10 @@ def steady(_: Options) -> list[Result]:
         folder = Path(name)
         pods = folder / "pods"
         pods.mkdir()
+        amount = ["--containers", str(_CONTAINERS), "--bytes-a-second", str(_RATE_BYTES)]
+        amount += ["--seconds", str(_STEADY_SECONDS)]
         writer = subprocess.Popen(
-            [sys.executable, "-m", "bench.writing", str(pods), "--containers", str(_CONTAINERS)]
-            + ["--bytes-a-second", str(_RATE_BYTES), "--seconds", str(_STEADY_SECONDS)],
+            [sys.executable, "-m", "bench.writing", str(pods), *amount],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,7 +63,12 @@ def steady(_: Options) -> list[Result]:
             data=data,
         ),
         Result(
-            name="agent", work="agent, resident memory", measured=max(peak), unit="MiB", budget=100, data=f"{data}, peak"
+            name="agent",
+            work="agent, resident memory",
+            measured=max(peak),
+            unit="MiB",
+            budget=100,
+            data=f"{data}, peak",
         ),
     ]
 
@@ -130,7 +136,7 @@ def _peak_memory(process: Measured) -> Iterator[list[float]]:
 
 
 def _until_delivered(server: Server, total: int) -> None:
-    """Return when the server says that all bytes are stored; each of them exactly once, or the figures are worthless."""
+    """Return when the server says that all bytes are stored; each once, or the figures are worthless."""
     deadline = time.monotonic() + _DELIVERY_SECONDS
     rows = -1
     while True:

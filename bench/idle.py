@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.agent import agent
 from bench.lines import ContainerLines
-from bench.processes import Measured, serving, until_quiet
+from bench.processes import Measured, Server, serving, until_quiet
 from bench.results import Options, Result
 from bench.writing import pod_folder
 
@@ -72,10 +72,7 @@ def _share(process: Measured, *, seconds: float = _WATCHED_SECONDS) -> float:
     return (process.cpu_seconds() - before) / (time.monotonic() - began)
 
 
-def _until_found(server: object, sources: int) -> None:
-    from bench.processes import Server
-
-    assert isinstance(server, Server)
+def _until_found(server: Server, sources: int) -> None:
     deadline = time.monotonic() + 180
     while True:
         found = server.get("/kobs/v1/verify")["totals"]

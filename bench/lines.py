@@ -106,26 +106,32 @@ class ContainerLines:
     def _access(self, now: str) -> list[str]:
         pick, number = self._pick, self._number
         return [
-            f'{self._address()} - - [23/Nov/2026:{now[11:19]} +0000] "{pick(_METHODS)} /{pick(_PATHS)}/'
-            f'{number(1_000_000)}?page={number(50)}&session={self._bits(40):010x} HTTP/1.1" {pick(_STATUSES)} '
-            f'{number(90_000)} "-" "{pick(_AGENTS)}" 0.{number(1000):03d} {self._address()}:8080'
+            (
+                f'{self._address()} - - [23/Nov/2026:{now[11:19]} +0000] "{pick(_METHODS)} /{pick(_PATHS)}/'
+                f'{number(1_000_000)}?page={number(50)}&session={self._bits(40):010x} HTTP/1.1" {pick(_STATUSES)} '
+                f'{number(90_000)} "-" "{pick(_AGENTS)}" 0.{number(1000):03d} {self._address()}:8080'
+            )
         ]
 
     def _json(self, now: str) -> list[str]:
         pick, number = self._pick, self._number
         trace = f',"trace_id":"{self._bits(128):032x}"' if number(2) else ""
         return [
-            f'{{"ts":"{now[:23]}Z","level":"{pick(_LEVELS)}","logger":"shop.orders","msg":"{pick(_MESSAGES)}",'
-            f'"order_id":{self._count},"customer":"c-{number(100_000)}","duration_ms":{number(10_000) / 10}{trace}}}'
+            (
+                f'{{"ts":"{now[:23]}Z","level":"{pick(_LEVELS)}","logger":"shop.orders","msg":"{pick(_MESSAGES)}",'
+                f'"order_id":{self._count},"customer":"c-{number(100_000)}","duration_ms":{number(10_000) / 10}{trace}}}'
+            )
         ]
 
     def _klog(self, now: str) -> list[str]:
         pick, number = self._pick, self._number
         return [
-            f"{pick('IIIIIIWE')}{now[5:7]}{now[8:10]} {now[11:26]}       1 "
-            f'{pick(_FILES)}:{number(900)}] "{pick(_ACTIONS)}" namespace="shop" '
-            f'pod="web-{self._bits(36):09x}-{self._bits(20):05x}" node="node-{number(40)}" '
-            f'resourceVersion="{self._count}" duration="{number(100_000) / 1000}ms"'
+            (
+                f"{pick('IIIIIIWE')}{now[5:7]}{now[8:10]} {now[11:26]}       1 "
+                f'{pick(_FILES)}:{number(900)}] "{pick(_ACTIONS)}" namespace="shop" '
+                f'pod="web-{self._bits(36):09x}-{self._bits(20):05x}" node="node-{number(40)}" '
+                f'resourceVersion="{self._count}" duration="{number(100_000) / 1000}ms"'
+            )
         ]
 
     def _java(self, now: str) -> list[str]:
@@ -134,8 +140,10 @@ class ContainerLines:
         where = f"1 --- [nio-8080-exec-{number(20)}] com.example.shop.{pick(_CLASSES)} : "
         if number(40):
             return [
-                f"{head} INFO {where}handled request {self._count} of customer c-{number(100_000)} session "
-                f"{self._bits(40):010x} in {number(2000)} ms, {number(300)} rows, {number(90_000)} bytes"
+                (
+                    f"{head} INFO {where}handled request {self._count} of customer c-{number(100_000)} session "
+                    f"{self._bits(40):010x} in {number(2000)} ms, {number(300)} rows, {number(90_000)} bytes"
+                )
             ]
         frames = [
             f"\tat com.example.shop.{pick(_CLASSES)}.step{number(30)}({pick(_CLASSES)}.java:{number(700)})"

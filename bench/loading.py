@@ -28,8 +28,8 @@ class Made:
 def make_frames(*, lines: int, batch_bytes: int, span_seconds: float, seed: int, needles: int = 0) -> Iterator[Made]:
     """Yield frames of one agent with about `lines` lines of 200 containers, the last of them written now.
 
-    Requests have 2 MiB in batches of `batch_bytes`, the containers in turn. `needles` lines, spread evenly, are those of
-    `needle`.
+    Requests have 2 MiB in batches of `batch_bytes`, the containers in turn. `needles` lines, spread evenly, are those
+    of `needle`.
     """
     containers = [ContainerLines(number, seed=seed) for number in range(_CONTAINERS)]
     streams = [Stream(source=_source(number), format=LineFormat.CRI) for number in range(_CONTAINERS)]

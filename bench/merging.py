@@ -27,7 +27,9 @@ def _merged(folder: Path) -> str:
             "WHERE database = currentDatabase() AND table = 'logs' AND active GROUP BY column ORDER BY bytes DESC"
         )
         told = [f"{total['bytes'][0].as_py()}", f"rows {total['rows'][0].as_py()}"]
-        told += [f"{name} {size}" for name, size in zip(*(column.to_pylist() for column in columns.columns), strict=True)]
+        told += [
+            f"{name} {size}" for name, size in zip(*(column.to_pylist() for column in columns.columns), strict=True)
+        ]
         return "\n".join(told)
     finally:
         store.close()

@@ -110,7 +110,10 @@ def serving(
     """Run a server on a free port with a store of its own below `folder`, until it answers and while the block runs."""
     port = _free_port()
     arguments = [*command, "--listen", f"127.0.0.1:{port}", "--data", str(folder / "data")]
-    with kobs(arguments, folder=folder, settings=settings) as process, httpx.Client(timeout=120, trust_env=False) as http:
+    with (
+        kobs(arguments, folder=folder, settings=settings) as process,
+        httpx.Client(timeout=120, trust_env=False) as http,
+    ):
         process.__class__ = Server
         assert isinstance(process, Server)
         process.url = f"http://127.0.0.1:{port}"

@@ -552,13 +552,14 @@ class Tailer:
         if entry.pending is not None and entry.pending.segment == segment.segment:
             self._again(entry, entry.pending, now=now + _COPY_GRACE_SECONDS)
         later = [other for other in entry.segments if other is not segment and other.found]
-        if segment.acked < segment.size:
-            self._lose(segment, segment.acked, 0 if later else segment.size, LossReason.ROTATED_AWAY)
-            segment.acked = max(segment.acked, segment.size)
-        elif later and not segment.rotated_at:
+        was_unread = segment.acked < segment.size
+        if was_unread:
+            self._lose(segment, segment.acked, segment.size, LossReason.ROTATED_AWAY)
+            segment.acked = segment.size
+        if later and not segment.rotated_at:
             # Its source went on in another file, so it has grown after it was read last.
             self._lose(segment, segment.acked, 0, LossReason.ROTATED_AWAY)
-        elif not later:
+        elif not later and not was_unread:
             self._lose(segment, segment.acked, 0, LossReason.GONE_WHILE_AWAY)
         segment.gone_at = now
         self._registry.finish(segment)
