@@ -119,7 +119,7 @@ class ContainerLines:
         return [
             (
                 f'{{"ts":"{now[:23]}Z","level":"{pick(_LEVELS)}","logger":"shop.orders","msg":"{pick(_MESSAGES)}",'
-                f'"order_id":{self._count},"customer":"c-{number(100_000)}","duration_ms":{number(10_000) / 10}{trace}}}'
+                f'"order_id":{self._count},"customer":"c{number(100_000)}","duration_ms":{number(10_000) / 10}{trace}}}'
             )
         ]
 
