@@ -36,7 +36,7 @@ def _write(quiet: list[ContainerLog], noisy: ContainerLog, lock: threading.Lock,
 
 
 def test_lines_of_quiet_containers_arrive_within_two_seconds(machine: Machine) -> None:
-    """From writing a line to its being found by the search, asked again and again."""
+    """From writing a line to its being found by the search, asked again and again; with default settings."""
     chance = random.Random(11)
     quiet = [ContainerLog(machine.pods, pod=f"quiet-{index}", seed=index) for index in range(_QUIET)]
     noisy = ContainerLog(machine.pods, pod="noisy")
@@ -44,7 +44,7 @@ def test_lines_of_quiet_containers_arrive_within_two_seconds(machine: Machine) -
     server = machine.server()
     server.start()
     server.wait_until_ready()
-    agent = machine.agent(server.url)
+    agent = machine.agent(server.url, settings={"KOBS_AGENT__POLL_MS": "100", "KOBS_AGENT__HOLD_MS": "500"})
     agent.start()
     lock, ends = threading.Lock(), threading.Event()
     writing = threading.Thread(target=_write, args=(quiet, noisy, lock, ends))
