@@ -190,7 +190,8 @@ def test_logs_of_a_real_node_arrive_once(server: ServerProgram, agent: AgentProg
     report, own = settled(server.url, namespace)
     faulty = [each for each in report["sources"] if each["missing"] or each["doubled_rows"] or each["lost_bytes"]]
     assert report["ok"], faulty[:3] or report["totals"]
-    assert sum(each["segments"] for each in own) > 10  # files of the counting Pod, and one an attempt
+    # Two lives and three attempts have a file each; what is more comes from rotation.
+    assert sum(each["segments"] for each in own) > 5
     assert {each["labels"]["container"] for each in own} == {"app"}
 
 
