@@ -13,12 +13,12 @@ from typing import TypeVar
 import pyarrow as pa
 
 from kobs import telemetry
-from kobs.errors import LimitError, QueryError, QueryTypeError, StorageError
+from kobs.errors import LimitError, QueryError, QueryTypeError, StorageError, UnsupportedQueryError
 from kobs.model.labels import METRIC_NAME
 from kobs.model.scope import Scope
 from kobs.query.interruption import Interruption, run_interruptibly
 from kobs.query.promql.parser import parse
-from kobs.query.promql.tree import AtAnchor, Matcher, MatchOperator, MatrixSelector, VectorSelector
+from kobs.query.promql.tree import AtAnchor, Expression, Matcher, MatchOperator, MatrixSelector, VectorSelector
 from kobs.storage import metric_reads
 from kobs.storage.clickhouse import Store
 from kobs.storage.metric_reads import Grid, LabelCondition, Selection
@@ -183,8 +183,10 @@ class _Question:
     interruption: Interruption
     timeout_seconds: float | None
 
-    def on_grid(self, selector: VectorSelector, grid: Grid) -> list[PointSeries]:
+    def on_grid(self, selector: Expression, grid: Grid) -> list[PointSeries]:
         """Return the series of a selector that have a value at any moment of a grid."""
+        if not isinstance(selector, VectorSelector):
+            raise UnsupportedQueryError("only selectors are supported", start=selector.start, end=selector.end)
         times = range(grid.start_ms, grid.end_ms + 1, grid.step_ms)
         fixed_ms = _fixed_ms(selector, grid)
         read = _clipped(times if fixed_ms is None else [fixed_ms], shift_ms=-selector.offset_ms)
