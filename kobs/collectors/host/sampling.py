@@ -26,19 +26,16 @@ _LONGEST_SLEEP_SECONDS = 1.0
 SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, shipping: SampleShipping) -> None:
     """Sample this machine and ship, until cancelled."""
-    shipping = SampleShipping(settings.agent, cluster=settings.cluster, node=settings.node)
     reader = HostReader(proc=settings.agent.proc, sys=settings.agent.sys)
     target = Target(node=settings.node, cluster=settings.cluster)
     interval_ms = max(round(settings.agent.host_metrics_seconds * 1000), 1)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(shipping.run())
-        while True:
-            time_ms = await _next_time(interval_ms)
-            points = await asyncio.to_thread(reader.read)
-            shipping.describe(JOB, (family_of(name) for name in target.new_names(points)))
-            shipping.put(target.samples(points, time_ms))
+    while True:
+        time_ms = await _next_time(interval_ms)
+        points = await asyncio.to_thread(reader.read)
+        shipping.describe(JOB, (family_of(name) for name in target.new_names(points)))
+        shipping.put(target.samples(points, time_ms))
 
 
 class Target:
