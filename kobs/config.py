@@ -383,6 +383,17 @@ class AgentSettings(Section):
     sys: Folder = Path("/sys")
     """Where the host's /sys is mounted; another path in a container."""
 
+    rootfs: OptionalPath = None
+    """Where the host's / is mounted, for file systems and os-release; None: seen through the host's first process,
+    `agent.proc`/1/root, where `agent.proc` is not /proc, and / itself else."""
+
+    udev: OptionalPath = Path("/run/udev/data")
+    """Folder of udev's data about disks, another one in a container; None: models and serial numbers are not shown."""
+
+    textfiles: Strings = ()
+    """Folders, or globs of folders, whose files `*.prom` hold further metrics of this machine, in Prometheus' text
+    format. Empty: none are read."""
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.token is not None and self.token_file is not None:
