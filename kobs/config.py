@@ -226,6 +226,10 @@ class StorageSettings(Section):
     """Other retention for some namespaces: a list of `namespace` (RE2 pattern, whole name) and `days`; the first match
     wins. Empty: `keep_days` for all."""
 
+    metrics_keep_days: Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=36_500)] = 15
+    """Days that samples are kept: enough for the dashboards and alerts of two weeks at little disk. It counts for all
+    samples, those that are there too. 0: for ever."""
+
 
 class ServerSettings(Section):
     """The server: ingest and API."""
@@ -259,6 +263,10 @@ class ServerSettings(Section):
 
     insert_rows: Count = 50_000
     """Rows that make an insert at once, without waiting: large enough for few parts, small enough for memory."""
+
+    sample_delay_ms: Milliseconds = 1000
+    """Milliseconds that samples wait for others before an insert: their senders wait too, and a second costs a tenth of
+    what small inserts do."""
 
     search_max_rows: Count = 5000
     """Rows of one page of a log search, at most: what a screen can show and a browser can hold."""
@@ -362,6 +370,10 @@ class AgentSettings(Section):
     all given must match; the first rule that does wins) and `start` (RE2 pattern of a first line). Empty: known stack
     traces and indented lines are joined without it."""
 
+    spool_bytes: Bytes = 512 * _MIB
+    """Bytes on disk of samples that wait while no server takes any; beyond it the oldest are dropped, recorded as
+    `spool_full`. The samples of a node with 10,000 series at four a minute for about a day."""
+
     host_metrics_seconds: Seconds = 15
     """Seconds between two samples of CPU, memory, disks and network: four a minute, as dashboards expect."""
 
@@ -370,6 +382,17 @@ class AgentSettings(Section):
 
     sys: Folder = Path("/sys")
     """Where the host's /sys is mounted; another path in a container."""
+
+    rootfs: OptionalPath = None
+    """Where the host's / is mounted, for file systems and os-release; None: seen through the host's first process,
+    `agent.proc`/1/root, where `agent.proc` is not /proc, and / itself else."""
+
+    udev: OptionalPath = Path("/run/udev/data")
+    """Folder of udev's data about disks, another one in a container; None: models and serial numbers are not shown."""
+
+    textfiles: Strings = ()
+    """Folders, or globs of folders, whose files `*.prom` hold further metrics of this machine, in Prometheus' text
+    format. Empty: none are read."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
