@@ -118,7 +118,7 @@ class Parser:
         kind = self._kind
         try:
             self._read_quickly(lines)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, KobsError):
             self._kind = kind
             self._read_carefully(lines)
         self._lines += count
@@ -207,7 +207,11 @@ class Parser:
                 samples.append(sample)
                 numbers.append(self._number(sample))
             except ValueError as error:
+                self._add_samples(numbers, samples[: len(numbers)])
                 raise ExpositionError(at, str(error)) from None
+            except KobsError:
+                self._add_samples(numbers, samples[: len(numbers)])
+                raise
         self._add_samples(numbers, samples)
 
     def _read_hash(self, line: bytes) -> None:
