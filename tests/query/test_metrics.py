@@ -140,7 +140,7 @@ def test_a_range_from_before_1970_to_after_2100_has_what_is_there(store: Store) 
 def test_what_is_no_instant_vector_has_no_range(store: Store) -> None:
     with pytest.raises(QueryTypeError, match='invalid expression type "range vector" for range query'):
         over(store, "up[5m]", 0, 1, 1)
-    with pytest.raises(UnsupportedQueryError, match="the function rate"):
+    with pytest.raises(UnsupportedQueryError, match="only selectors are supported"):
         instant(store, "rate(up[5m])")
 
 

@@ -1,314 +1,190 @@
-"""Parses selectors. Everything else of PromQL is recognised and refused by its name, with its place.
+"""Text arrives, a tree leaves whose every node knows its place; what is wrong is told at its line and column.
 
-Source: Prometheus 3, `promql/parser` (UTF-8 names in quotes, numbers as durations, modifiers after the range).
+lark's LALR tables read what the lexer yields, `building` makes nodes of it and `checking` looks at their types. The
+first error is told, in Prometheus' words, with what was expected where Prometheus does not say it. A column counts
+bytes of UTF-8, as Prometheus' does.
+
+Source: Prometheus 3.8, `promql/parser`.
 """
 
-import math
-import re
-from typing import Any, NoReturn
+import functools
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
 
-import re2
-from lark import Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark import Lark, Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_analysis import Shift
 
-from kobs.errors import QueryError, QuerySyntaxError, UnsupportedQueryError
-from kobs.model.labels import METRIC_NAME
-from kobs.query.promql import literals
-from kobs.query.promql.grammar import AGGREGATIONS, RESERVED, WORD_OPERATORS, parser, told
-from kobs.query.promql.tree import (
-    AtAnchor,
-    AtModifier,
-    Expression,
-    Matcher,
-    MatchOperator,
-    MatrixSelector,
-    VectorSelector,
-)
+from kobs.errors import LimitError, QueryError, QuerySyntaxError, UnsupportedQueryError
+from kobs.query.promql.building import Building
+from kobs.query.promql.checking import check
+from kobs.query.promql.grammar import ERRORS, EXPECTED, GRAMMAR
+from kobs.query.promql.lexer import LEXER_ERROR, TokenLexer
+from kobs.query.promql.literals import quoted
+from kobs.query.promql.tree import Expression
 
 LONGEST_QUERY_CHARACTERS = 100_000
-LONGEST_PATTERN_CHARACTERS = 4096
-_LATEST_MS = 2**63 // 1_000_000
 
-_WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_IGNORED = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
-_SIGNS = re.compile(r"==|!=|<=|>=|[-+*/%^<>]")
-_NUMBER = re.compile(r"\.?[0-9][0-9a-zA-Z_.]*(?:(?<=[eE])[+-][0-9]+)?")
-_STRING = re.compile(r""""(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*'|`[^`]*`""")
-_SUBQUERY = re.compile(r"\[[^\[\]{}:]*:[^\[\]{}]*\]")
+_NAMED = frozenset({"IDENTIFIER", "METRIC_IDENTIFIER", "STRING", "NUMBER", "DURATION"})
+_KINDS = {
+    "IDENTIFIER": "identifier",
+    "METRIC_IDENTIFIER": "metric identifier",
+    "STRING": "string",
+    "NUMBER": "number",
+    "DURATION": "duration",
+}
+_OPERATORS = frozenset({"SIGN", "TIMES", "POWER", "COMPARISON", "AND_UNLESS", "OR", "ATAN2", "AT"})
+_KEYWORDS = frozenset({"BOOL", "BY", "WITHOUT", "ON_IGNORING", "GROUP", "OFFSET", "EXTENSION"})
 
 
-def parse(text: str) -> Expression:
+@functools.cache
+def _lark(*, experimental_functions: bool) -> Lark:
+    """Return the reader of the grammar; making it takes some ten milliseconds, once."""
+    building = Building(allows_experimental=experimental_functions)
+    return Lark(GRAMMAR, parser="lalr", lexer=TokenLexer, transformer=building, maybe_placeholders=False)
+
+
+def parse(text: str, *, experimental_functions: bool = False) -> Expression:
     """Return the tree of an expression.
 
-    Raises: QuerySyntaxError that names line, column and what was expected; UnsupportedQueryError that names the
-        construct and its place.
+    `experimental_functions` is Prometheus' feature of that name: functions and aggregations that may still change.
+
+    Raises: QuerySyntaxError that names line, column and what was expected; QueryTypeError with its place;
+        UnsupportedQueryError that names the construct and its place; LimitError for what is too long or too deep.
     """
     if len(text) > LONGEST_QUERY_CHARACTERS:
-        raise QueryError(f"the query has {len(text)} characters: the limit is {LONGEST_QUERY_CHARACTERS}")
-    begin = _skip(text, 0)
-    if begin == len(text):
-        raise QuerySyntaxError("unknown position: parse error: no expression found in input", start=0, end=0)
-    _refuse_unsupported_beginning(text, begin)
+        raise LimitError(f"the query has {len(text)} characters: the limit is {LONGEST_QUERY_CHARACTERS}")
     try:
-        tree = parser().parse(text)
-    except UnexpectedInput as error:
-        _refuse(text, error)
+        expression = _lark(experimental_functions=experimental_functions).parse(text)
+        return check(expression, text)  # type: ignore[arg-type]  # lark does not know what the building returns
+    except UnexpectedToken as error:
+        raise _placed(text, _unexpected(text, error)) from error
+    except QueryError as error:
+        raise _placed(text, error) from error
+
+
+# -- a token that was not expected -------------------------------------------------------------------------------------
+
+
+def _unexpected(text: str, error: UnexpectedToken) -> QueryError:
+    """Return what is to be said where lark stopped."""
+    token = error.token
+    interactive: Any = error.interactive_parser
+    state = interactive.parser_state
+    if token.type == "$END" and len(state.state_stack) == 1:
+        return QuerySyntaxError("no expression found in input", start=0, end=0)
+    expected = told(interactive.accepts())
+    is_wrong = token.type == LEXER_ERROR
     try:
-        return _expression(tree)
-    except UnsupportedQueryError as error:
-        _unsupported(text, str(error), error.start or 0, error.end or 0)
-    except QuerySyntaxError as error:
-        raise _syntax_error(text, str(error), error.start or 0, error.end or 0) from error
+        _reduce(state, only_certain=is_wrong)
+    except QueryError as earlier:
+        return earlier
+    if is_wrong:
+        said = str(token)
+        if said.startswith("unexpected ") and ", expected " not in said:
+            said = f"{said}, expected {expected}"
+        return QuerySyntaxError(said, start=token.start_pos, end=len(text))
+    start = len(text) if token.type == "$END" else token.start_pos or 0
+    said = f"unexpected {_described(token)}"
+    rule = _rule_of_error(state.parse_conf.states, list(state.state_stack))
+    if rule is not None:
+        where, in_words = ERRORS[rule]
+        said = f"{said} in {where}"
+        expected = in_words or expected
+    return QuerySyntaxError(f"{said}, expected {expected}", start=start, end=start + len(token))
 
 
-# -- from lark's tree --------------------------------------------------------------------------------------------------
+def _reduce(state: Any, *, only_certain: bool) -> None:
+    """Make of the stack what it is whatever comes next, as yacc's default reductions do: their errors come first.
+
+    A reduction is certain where nothing else could be done.
+
+    Raises: QueryError.
+    """
+    states = state.parse_conf.states
+    while True:
+        actions = {
+            name: entry for name, entry in states[state.state_stack[-1]].items() if name.isupper() or name == "$END"
+        }
+        reductions = Counter(argument for action, argument in actions.values() if action is not Shift)
+        is_certain = len(reductions) == 1 and reductions.total() == len(actions)
+        if not reductions or (only_certain and not is_certain) or actions.get("ERROR", (None,))[0] is Shift:
+            return
+        rule = reductions.most_common(1)[0][0]
+        size = len(rule.expansion)
+        values = state.value_stack[len(state.value_stack) - size :]
+        if size:
+            del state.state_stack[-size:], state.value_stack[-size:]
+        state.value_stack.append(state.parse_conf.callbacks[rule](values))
+        state.state_stack.append(states[state.state_stack[-1]][rule.origin.name][1])
 
 
-def _expression(tree: "Tree[Token]") -> Expression:
-    selector, *rest = (child for child in tree.children if isinstance(child, Tree))
-    matchers = _matchers(selector)
-    ranges = [child for child in rest if child.data == "range"]
-    offset_ms: int | None = None
-    at: AtModifier | None = None
-    for child in rest:
-        if child.data == "offset":
-            if offset_ms is not None:
-                raise QuerySyntaxError("offset may not be set multiple times", **_place(child))
-            offset_ms = _duration(child)
-        elif child.data in ("at_time", "at_anchor"):
-            if at is not None:
-                raise QuerySyntaxError("@ <timestamp> may not be set multiple times", **_place(child))
-            at = _at(child)
-    end = tree.meta.end_pos
-    vector_end = selector.meta.end_pos if ranges else end
-    vector = VectorSelector(matchers, offset_ms or 0, at, selector.meta.start_pos, vector_end)
-    if not ranges:
-        return vector
-    range_ms = _duration(ranges[0])
-    if range_ms <= 0:
-        raise QuerySyntaxError("duration must be greater than 0", **_place(ranges[0]))
-    return MatrixSelector(vector, range_ms, vector.start, end)
+def _rule_of_error(states: Any, stack: list[Any]) -> str | None:
+    """Return the alias of the innermost rule that takes an `ERROR`, where the stack stands; None without one."""
+    while stack:
+        trial = list(stack)
+        while (entry := states[trial[-1]].get("ERROR")) is not None:
+            action, argument = entry
+            if action is Shift:
+                return _reduced_rule(states[argument])
+            size = len(argument.expansion)
+            del trial[len(trial) - size :]
+            trial.append(states[trial[-1]][argument.origin.name][1])
+        stack.pop()
+    return None
 
 
-def _matchers(selector: "Tree[Token]") -> tuple[Matcher, ...]:
-    found: list[Matcher] = []
-    for child in selector.children:
-        if isinstance(child, Token):
-            found.append(_name_matcher(str(child), child))
-            continue
-        for item in child.children:
-            assert isinstance(item, Tree)  # noqa: S101 - the grammar has no other child here
-            if item.data == "quoted_name":
-                token = _tokens(item)[0]
-                found.append(_name_matcher(literals.string_value(token, start=_start(token)), token))
-            else:
-                found.append(_comparison(item))
-    _check_one_name(selector, found)
-    if all(_matches_empty(matcher) for matcher in found):
-        raise QuerySyntaxError("vector selector must contain at least one non-empty matcher", **_place(selector))
-    return tuple(found)
+def _reduced_rule(actions: Any) -> str | None:
+    aliases = {argument.alias for action, argument in actions.values() if action is not Shift}
+    return aliases.pop() if len(aliases) == 1 else None
 
 
-def _name_matcher(name: str, token: Token) -> Matcher:
-    return Matcher(METRIC_NAME, MatchOperator.EQUAL, name, _start(token), _start(token) + len(token))
+def _described(token: Token) -> str:
+    """Return a token in Prometheus' words."""
+    kind, text = token.type, str(token)
+    if kind == "$END":
+        return "end of input"
+    if kind in ("IDENTIFIER", "METRIC_IDENTIFIER"):
+        return f"{_KINDS[kind]} {quoted(text)}"
+    if kind in _NAMED:
+        return f"{_KINDS[kind]} {_shortened(text)}"
+    if kind in _KEYWORDS:
+        return f"<{text}>"
+    if kind in _OPERATORS or (kind == "MATCHING" and text != "="):
+        return f"<op:{text}>"
+    if kind in ("AGGREGATION", "MIN_MAX"):
+        return f"<aggr:{text}>"
+    return _shortened(text)
 
 
-def _comparison(item: "Tree[Token]") -> Matcher:
-    name, operator, value = _tokens(item)
-    matcher = Matcher(
-        literals.string_value(name, start=_start(name)) if name.type == "STRING" else str(name),
-        MatchOperator(str(operator)),
-        literals.string_value(value, start=_start(value)),
-        item.meta.start_pos,
-        item.meta.end_pos,
-    )
-    if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
-        _check_pattern(matcher)
-    return matcher
+def _shortened(text: str) -> str:
+    return f"{quoted(text[:10])}..." if len(text.encode()) > 10 else quoted(text)
 
 
-def _check_one_name(selector: "Tree[Token]", matchers: list[Matcher]) -> None:
-    """Refuse a second metric name beside one that stands before the braces or alone in quotes."""
-    named = any(token.type == "METRIC" for token in _tokens(selector))
-    quoted = any(True for _ in selector.find_data("quoted_name"))
-    names = [
-        matcher.value for matcher in matchers if matcher.name == METRIC_NAME and matcher.operator is MatchOperator.EQUAL
-    ]
-    if (named or quoted) and len(names) > 1:
-        raise QuerySyntaxError(f'metric name must not be set twice: "{names[0]}" or "{names[1]}"', **_place(selector))
+def told(terminals: Collection[str]) -> str:
+    """Return what was expected, in words: `a, b or c`."""
+    words = sorted({EXPECTED[name] for name in terminals if name in EXPECTED})
+    if not words:
+        return "an expression"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _check_pattern(matcher: Matcher) -> None:
-    place = {"start": matcher.start, "end": matcher.end}
-    if len(matcher.value) > LONGEST_PATTERN_CHARACTERS:
-        raise QuerySyntaxError(
-            f"pattern of {len(matcher.value)} characters: the limit is {LONGEST_PATTERN_CHARACTERS}", **place
-        )
-    try:
-        _compiled(matcher.value)
-    except re2.error as error:
-        reason = error.args[0] if error.args else b""
-        said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise QuerySyntaxError(f"error parsing regexp: {said}", **place) from error
+# -- places ------------------------------------------------------------------------------------------------------------
 
 
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.dot_nl = True
-    return re2.compile(pattern, options)
+def _placed(text: str, error: QueryError) -> QueryError:
+    """Return an error that names its line and column."""
+    start, end = error.start or 0, error.end or 0
+    where = line_and_column(text, start)
+    if isinstance(error, UnsupportedQueryError):
+        return UnsupportedQueryError(f"{where}: {error} is not supported", start=start, end=end)
+    return type(error)(f"{where}: parse error: {error}", start=start, end=end)
 
 
-def _matches_empty(matcher: Matcher) -> bool:
-    match matcher.operator:
-        case MatchOperator.EQUAL:
-            return not matcher.value
-        case MatchOperator.NOT_EQUAL:
-            return bool(matcher.value)
-        case MatchOperator.REGEX:
-            return _compiled(matcher.value).fullmatch("") is not None
-        case MatchOperator.NOT_REGEX:
-            return _compiled(matcher.value).fullmatch("") is None
-
-
-def _at(tree: "Tree[Token]") -> AtModifier:
-    place = _place(tree)
-    tokens = _tokens(tree)
-    if tree.data == "at_anchor":
-        return AtModifier(AtAnchor(f"{tokens[-1].lower()}()"), 0, **place)
-    try:
-        seconds = literals.duration_ms(tokens[-1]) / 1000 if tokens[-1].type == "DURATION" else _number(tokens[-1])
-    except ValueError as error:
-        raise QuerySyntaxError(str(error), **place) from error
-    if not math.isfinite(seconds) or abs(seconds) * 1000 >= _LATEST_MS:
-        raise QuerySyntaxError(f"timestamp out of bounds for @ modifier: {_sign(tokens) * seconds:g}", **place)
-    return AtModifier(AtAnchor.TIME, _sign(tokens) * round(seconds * 1000), **place)
-
-
-def _duration(tree: "Tree[Token]") -> int:
-    """Return the signed milliseconds of a range or an offset."""
-    tokens = _tokens(tree)
-    try:
-        return _sign(tokens) * literals.duration_ms(tokens[-1])
-    except ValueError as error:
-        raise QuerySyntaxError(str(error), **_place(tree)) from error
-
-
-def _number(token: Token) -> float:
-    return literals.number_value(token)
-
-
-def _sign(tokens: list[Token]) -> int:
-    return -1 if any(sign.type == "SIGN" and sign == "-" for sign in tokens) else 1
-
-
-def _tokens(tree: "Tree[Token]") -> list[Token]:
-    return [child for child in tree.children if isinstance(child, Token)]
-
-
-def _start(token: Token) -> int:
-    return token.start_pos or 0
-
-
-def _place(tree: "Tree[Token]") -> dict[str, int]:
-    return {"start": tree.meta.start_pos, "end": tree.meta.end_pos}
-
-
-# -- what is not a selector --------------------------------------------------------------------------------------------
-
-
-def _refuse_unsupported_beginning(text: str, begin: int) -> None:
-    """Refuse by its name an expression that begins like no selector."""
-    sign = text[begin]
-    if sign in "+-":
-        _unsupported(text, f"the sign {sign} before an expression", begin, begin + 1)
-    if sign == "(":
-        _unsupported(text, "an expression in parentheses", begin, begin + 1)
-    if (number := _NUMBER.match(text, begin)) is not None:
-        _refuse_number(text, number)
-    if (literal := _STRING.match(text, begin)) is not None:
-        _unsupported(text, "a string as expression", begin, literal.end())
-    word = _WORD.match(text, begin)
-    if word is None:
-        return
-    name = word[0].lower()
-    after = _skip(text, word.end())
-    following = text[after : after + 1]
-    if name in RESERVED:
-        raise _syntax_error(text, f"unexpected {word[0]}, expected an expression", begin, word.end())
-    if name in ("inf", "nan"):
-        _unsupported(text, "a number as expression", begin, word.end())
-    grouping = _WORD.match(text, after)
-    grouped = grouping is not None and grouping[0].lower() in ("by", "without")
-    if name in AGGREGATIONS and (following == "(" or grouped):
-        _unsupported(text, f"the aggregation {name}", begin, word.end())
-    if following == "(":
-        _unsupported(text, f"the function {word[0]}", begin, word.end())
-
-
-def _refuse_number(text: str, number: re.Match[str]) -> NoReturn:
-    try:
-        literals.duration_ms(number[0])
-    except ValueError:
-        said = f'bad number or duration syntax: "{number[0]}"'
-        raise _syntax_error(text, said, number.start(), number.end()) from None
-    _unsupported(text, "a number as expression", number.start(), number.end())
-
-
-def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
-    """Say what is wrong where lark stopped."""
-    at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-    place = len(text) if at_end or error.pos_in_stream is None else error.pos_in_stream
-    expected = _expected(error)
-    place = _skip(text, place)
-    # A modifier can follow wherever an expression can end, and nowhere else.
-    is_whole = "OFFSET" in expected
-    subquery = _SUBQUERY.match(text, text.rfind("[", 0, place)) if "[" in text[:place] else None
-    if subquery is not None and subquery.end() > place:
-        _unsupported(text, "a subquery", subquery.start(), subquery.end())
-    if is_whole and (operator := _SIGNS.match(text, place)) is not None:
-        _unsupported(text, f"the operator {operator[0]}", place, operator.end())
-    word = _WORD.match(text, place)
-    if is_whole and word is not None and word[0].lower() in WORD_OPERATORS:
-        _unsupported(text, f"the operator {word[0].lower()}", place, word.end())
-    if is_whole and text.startswith("[", place):
-        after_range = text[:place].rstrip().endswith("]")
-        said = "ranges only allowed for vector selectors" if after_range else "no offset modifiers allowed before range"
-        raise _syntax_error(text, said, place, place + 1)
-    if is_whole:
-        expected.add("$END")
-    if place == len(text):
-        raise _syntax_error(text, f"unexpected end of input, expected {told(expected)}", place, place)
-    literal = _STRING.match(text, place)
-    if text[place] in "\"'`" and literal is None:
-        raise _syntax_error(text, "unterminated quoted string", place, len(text))
-    found = next((match[0] for match in (word, literal) if match is not None), text[place])
-    raise _syntax_error(text, f"unexpected {found}, expected {told(expected)}", place, place + len(found))
-
-
-def _expected(error: UnexpectedInput) -> set[str]:
-    """Return the terminals that could have come."""
-    if isinstance(error, UnexpectedToken):
-        return set(error.accepts or error.expected)
-    return set(error.allowed or ()) if isinstance(error, UnexpectedCharacters) else set()
-
-
-def _skip(text: str, place: int) -> int:
-    """Return the place of the next character that is neither space nor comment."""
-    found = _IGNORED.match(text, place)
-    return place if found is None else found.end()
-
-
-def _unsupported(text: str, construct: str, start: int, end: int) -> NoReturn:
-    raise UnsupportedQueryError(
-        f"{_line_and_column(text, start)}: {construct} is not supported: only selectors are", start=start, end=end
-    )
-
-
-def _syntax_error(text: str, said: str, start: int, end: int) -> QuerySyntaxError:
-    return QuerySyntaxError(f"{_line_and_column(text, start)}: parse error: {said}", start=start, end=end)
-
-
-def _line_and_column(text: str, place: int) -> str:
-    """Return `line:column`, both from 1, as Prometheus tells a place."""
-    return f"{text.count(chr(10), 0, place) + 1}:{place - text.rfind(chr(10), 0, place)}"
+def line_and_column(text: str, place: int) -> str:
+    """Return `line:column`, both from 1, the column in bytes, as Prometheus tells a place."""
+    if not text:
+        return "unknown position"
+    line = text.rfind("\n", 0, place) + 1
+    return f"{text.count(chr(10), 0, place) + 1}:{len(text[line:place].encode()) + 1}"

@@ -55,11 +55,12 @@ class AtModifier:
 
 @dataclass(frozen=True, slots=True)
 class NumberLiteral:
-    """`1.5`, `0x1f`, `Inf`, `5m` (as seconds)."""
+    """`1.5`, `0x1f`, `Inf`, `5m` (as seconds, and printed as a duration again)."""
 
     value: float
     start: int
     end: int
+    is_duration: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,15 @@ class StringLiteral:
 
 @dataclass(frozen=True, slots=True)
 class VectorSelector:
-    """`name{matchers} offset 5m @ time`. A metric name is a matcher of `__name__`."""
+    """`name{matchers} offset 5m @ time`. A metric name is a matcher of `__name__`, and first where it is bare."""
 
     matchers: tuple[Matcher, ...]
     offset_ms: int
     at: AtModifier | None
     start: int
     end: int
+    bare_name: str = ""
+    """The metric name where it stands before the braces."""
 
     def metric_name(self) -> str | None:
         """Return the one metric name that is selected, None where it is not said."""
