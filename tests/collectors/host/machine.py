@@ -338,6 +338,28 @@ xpc 1347584 105185 0
     f"{_BCACHE}/cache0/written": "1.0k",
 }
 
+_BCACHEFS = "sys/fs/bcachefs/deadbeef-1234-5678-9012-abcdefabcdef"
+BCACHEFS = {
+    f"{_BCACHEFS}/btree_cache_size": "2.05G",
+    f"{_BCACHEFS}/compression_stats": (
+        "type       compressed uncompressed average extent size\nlz4:       48.9G 71.2G 50.0k\nincompressible:  10.8T 10.8T 61k"
+    ),
+    f"{_BCACHEFS}/btree_write_stats": "                nr  size\ninitial:          3298401  100k\ncache_reclaim:      14401  720",
+    f"{_BCACHEFS}/errors": "btree_node_bset_older_than_sb_min 1 1720000000\nfs_usage_data_wrong 3 1720000001",
+    f"{_BCACHEFS}/counters/io_read": "since mount:               10.5G\nsince filesystem creation: 1.5M",
+    f"{_BCACHEFS}/counters/btree-node-read": "since mount: 1\nsince filesystem creation: 17",
+    f"{_BCACHEFS}/dev-4/label": "hdd.1",
+    f"{_BCACHEFS}/dev-4/state": "[rw] ro evacuating spare",
+    f"{_BCACHEFS}/dev-4/bucket_size": "2.00M",
+    f"{_BCACHEFS}/dev-4/nbuckets": "7629824",
+    f"{_BCACHEFS}/dev-4/durability": "1",
+    f"{_BCACHEFS}/dev-4/io_done": "read:\nsb          :       40960\nbtree       :  2193358848\n\nwrite:\nbtree       :      589824",
+    f"{_BCACHEFS}/dev-4/io_errors": (
+        "IO errors since filesystem creation\n  read:    5\n  write:   0\n"
+        "IO errors since 8 y ago\n  read:    1\n  write:   0"
+    ),
+}
+
 ZFS = {
     "proc/spl/kstat/zfs/arcstats": """\
 6 1 0x01 91 4368 5266997922 97951858082072
@@ -371,6 +393,7 @@ RICH = {
     **IPVS,
     **NFS,
     **FILE_SYSTEMS,
+    **BCACHEFS,
     **ZFS,
 }
 

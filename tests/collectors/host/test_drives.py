@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kobs.collectors.host import bcache, btrfs, drives, xfs, zfs
+from kobs.collectors.host import bcache, bcachefs, btrfs, drives, xfs, zfs
 from kobs.collectors.host.points import Point
 from kobs.collectors.host.roots import AbsentError, Roots
 from tests.collectors.host.machine import MDSTAT, rich_machine
@@ -138,6 +138,29 @@ def test_block_caches(roots: Roots) -> None:
     assert values["node_bcache_metadata_written_bytes_total", "cache0", uuid] == 512.0
 
 
+def test_bcachefs_and_its_devices(roots: Roots) -> None:
+    uuid = "deadbeef-1234-5678-9012-abcdefabcdef"
+    values = by_labels(bcachefs.collect_bcachefs(roots))
+    assert values["node_bcachefs_btree_cache_size_bytes", uuid] == int(2.05 * 2**30)
+    assert values["node_bcachefs_io_read_total", uuid] == 1.5 * 2**20
+    assert values["node_bcachefs_btree_node_read_total", uuid] == 17.0
+    assert values["node_bcachefs_compression_uncompressed_bytes", "lz4", uuid] == int(71.2 * 2**30)
+    assert values["node_bcachefs_btree_writes_total", "cache_reclaim", uuid] == 14401.0
+    assert values["node_bcachefs_btree_write_average_size_bytes", "initial", uuid] == 102400.0
+    assert values["node_bcachefs_errors_total", "fs_usage_data_wrong", uuid] == 3.0
+    assert values["node_bcachefs_device_info", "4", "hdd.1", "[rw] ro evacuating spare", uuid] == 1.0
+    assert values["node_bcachefs_device_bucket_size_bytes", "4", uuid] == 2097152.0
+    assert values["node_bcachefs_device_buckets", "4", uuid] == 7629824.0
+    assert values["node_bcachefs_device_io_done_bytes_total", "btree", "4", "write", uuid] == 589824.0
+    assert values["node_bcachefs_device_io_errors_total", "4", "read", uuid] == 5.0
+
+
+def test_a_counter_of_bcachefs_in_another_form_is_an_error(roots: Roots) -> None:
+    (roots.sys / "fs/bcachefs/deadbeef-1234-5678-9012-abcdefabcdef/counters/io_read").write_text("17\n")
+    with pytest.raises(ValueError, match="since filesystem creation"):
+        bcachefs.collect_bcachefs(roots)
+
+
 def test_zfs_of_module_pool_and_dataset(roots: Roots) -> None:
     values = by_labels(zfs.collect_zfs(roots))
     assert values["node_zfs_arc_hits",] == 8772612.0
@@ -158,7 +181,14 @@ def test_a_damaged_table_of_zfs_is_an_error(roots: Roots) -> None:
 
 @pytest.mark.parametrize(
     "collect",
-    [drives.collect_nvme, drives.collect_tapes, drives.collect_multipath, drives.collect_raid, zfs.collect_zfs],
+    [
+        drives.collect_nvme,
+        drives.collect_tapes,
+        drives.collect_multipath,
+        drives.collect_raid,
+        zfs.collect_zfs,
+        bcachefs.collect_bcachefs,
+    ],
     ids=lambda collect: collect.__name__,
 )
 def test_a_machine_without_it(collect, tmp_path: Path) -> None:

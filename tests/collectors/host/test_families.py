@@ -21,10 +21,7 @@ OFF_BY_DEFAULT = re.compile(
     r"|xfrm|zoneinfo|bcache_priority_stats)_?.*"
 )
 """Families of collectors and options that a default node_exporter does not show; the recording had them on."""
-NOT_THERE = {
-    r"node_bcachefs_.*": "a file system that left the kernel",
-}
-DYNAMIC = re.compile(r"node_(?:hwmon|zfs|memory|netstat|vmstat|sockstat|disk|network|cpu|xfs)_.*")
+DYNAMIC = re.compile(r"node_(?:bcachefs|hwmon|zfs|memory|netstat|vmstat|sockstat|disk|network|cpu|xfs)_.*")
 """Families whose names the kernel makes, or that every machine has: tested with the kernel's own files elsewhere."""
 AS_THE_MACHINE_HAS = ("node_dmi_info", "node_power_supply_info", "node_exporter_build_info")
 """Their labels are what the machine, or the program, tells of itself."""
@@ -66,7 +63,7 @@ def test_families_of_a_recorded_node_exporter(recorded: Callable[[str], Path], s
     compared = 0
     for row in rows:
         name = row["family"]
-        if OFF_BY_DEFAULT.fullmatch(name) or any(re.fullmatch(pattern, name) for pattern in NOT_THERE):
+        if OFF_BY_DEFAULT.fullmatch(name):
             continue
         kind = family_of(name).type.value.replace("unknown", "untyped")
         assert kind == row["type"], name
