@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from kobs import telemetry
 from kobs.collectors.host import (
     bcache,
+    bcachefs,
     btrfs,
     clock,
     cpu,
@@ -48,6 +49,7 @@ def collectors() -> dict[str, Collector]:
     return {
         "arp": protocols.collect_arp,
         "bcache": bcache.collect_bcache,
+        "bcachefs": bcachefs.collect_bcachefs,
         "bonding": network_devices.collect_bonding,
         "btrfs": btrfs.collect_btrfs,
         "conntrack": protocols.collect_conntrack,
