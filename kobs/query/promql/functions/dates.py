@@ -1,7 +1,7 @@
 """Parts of dates: seconds since 1970 arrive as floats, parts of the day and the year in UTC leave.
 
-Source: Go's `time`, and its conversion of floats to integers: towards zero; what has no integer is the least one, 2**63 s
-before 1970.
+Source: Go's `time`, and its conversion of floats to integers: towards zero, and to the least integer, 2**63 s before
+1970, where there is none.
 """
 
 from collections.abc import Callable
