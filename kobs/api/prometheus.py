@@ -20,9 +20,17 @@ from starlette.responses import Response
 from kobs import telemetry
 from kobs.api.disconnection import while_connected
 from kobs.api.security import scope_of
-from kobs.errors import KobsError, LimitError, QueryError, RetryableError, UnsupportedQueryError
+from kobs.errors import (
+    KobsError,
+    LimitError,
+    QueryError,
+    QueryEvaluationError,
+    RetryableError,
+    UnsupportedQueryError,
+)
 from kobs.model.durations import parse_duration_ms
-from kobs.query.metrics import Matrix, Metrics, QueryTimeoutError, ResolutionError, Vector
+from kobs.query.metrics import Answer, Metrics, QueryTimeoutError, ResolutionError
+from kobs.query.promql.values import Block, Labels, Points, Scalar, Text
 
 MOST_FORM_BYTES = 10 * 1024 * 1024
 
@@ -73,7 +81,8 @@ def router(metrics: Metrics) -> APIRouter:
                 scope_of(request),
                 timeout_seconds=_timeout_seconds(given),
             )
-            return await asyncio.to_thread(_answer, await while_connected(request, question))
+            answer = await while_connected(request, question)
+            return await asyncio.to_thread(_answer, answer, is_range=True)
         except KobsError as error:
             return _error(error)
 
@@ -165,26 +174,54 @@ def parse_time_ms(text: str) -> int:
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
-def _answer(result: Vector | Matrix) -> Response:
-    if isinstance(result, Vector):
-        kind = "vector"
-        at = format_time(result.time_ms)
-        series = [
-            f'{{"metric":{_labels(each.labels)},"value":[{at},"{format_value(each.value)}"]}}'
-            for each in result.samples
-        ]
-    else:
-        kind = "matrix"
-        series = []
-        for each in result.series:
-            points = ",".join([f'[{format_time(at)},"{format_value(value)}"]' for at, value in each.points()])
-            series.append(f'{{"metric":{_labels(each.labels)},"values":[{points}]}}')
-    body = f'{{"status":"success","data":{{"resultType":"{kind}","result":[{",".join(series)}]}}}}'
+def _answer(answer: Answer, *, is_range: bool = False) -> Response:
+    value, at = answer.value, format_time(answer.moments.start_ms)
+    match value:
+        case Scalar():
+            kind, result = "scalar", f'[{at},"{format_value(float(value.values[0]))}"]'
+        case Text():
+            kind, result = "string", f"[{at},{orjson.dumps(value.value).decode()}]"
+        case Points():
+            kind, result = "matrix", _matrix(value)
+        case Block() if is_range:
+            kind, result = "matrix", _range_matrix(answer, value)
+        case Block():
+            series = [
+                f'{{"metric":{_labels(labels)},"value":[{at},"{format_value(number)}"]}}'
+                for labels, number in zip(value.labels, value.values[:, 0].tolist(), strict=True)
+            ]
+            kind, result = "vector", f"[{','.join(series)}]"
+    notes = "".join(
+        f',"{name}":{orjson.dumps(list(texts)).decode()}'
+        for name, texts in (("warnings", answer.annotations.warnings), ("infos", answer.annotations.infos))
+        if texts
+    )
+    body = f'{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}{notes}}}'
     return Response(body, media_type="application/json")
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return orjson.dumps(labels).decode()
+def _range_matrix(answer: Answer, block: Block) -> str:
+    times = [format_time(time_ms) for time_ms in answer.moments.times_ms().tolist()]
+    series = []
+    for labels, values, present in zip(block.labels, block.values.tolist(), block.present.tolist(), strict=True):
+        points = [
+            f'[{at},"{format_value(value)}"]' for at, value, there in zip(times, values, present, strict=True) if there
+        ]
+        series.append(f'{{"metric":{_labels(labels)},"values":[{",".join(points)}]}}')
+    return f"[{','.join(series)}]"
+
+
+def _matrix(points: Points) -> str:
+    times, values, bounds = points.times_ms.tolist(), points.values.tolist(), points.bounds.tolist()
+    series = []
+    for labels, first, last in zip(points.labels, bounds, bounds[1:], strict=False):
+        shown = [f'[{format_time(times[n])},"{format_value(values[n])}"]' for n in range(first, last)]
+        series.append(f'{{"metric":{_labels(labels)},"values":[{",".join(shown)}]}}')
+    return f"[{','.join(series)}]"
+
+
+def _labels(labels: Labels) -> str:
+    return orjson.dumps(dict(labels)).decode()
 
 
 def format_time(time_ms: int) -> str:
@@ -211,7 +248,7 @@ def format_value(value: float) -> str:
 def _error(error: KobsError) -> Response:
     """Return an error in Prometheus' form, with the status that it would have there."""
     headers = None
-    if isinstance(error, UnsupportedQueryError):
+    if isinstance(error, UnsupportedQueryError | QueryEvaluationError):
         kind, status, said = "execution", 422, str(error)
     elif isinstance(error, _ParameterError) or (isinstance(error, QueryError) and error.start is None):
         kind, status, said = "bad_data", 400, str(error)

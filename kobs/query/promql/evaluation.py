@@ -28,6 +28,7 @@ from kobs.query.promql.functions import (
 )
 from kobs.query.promql.labelsets import compact, distinct, nameless, value_of
 from kobs.query.promql.notes import Notes
+from kobs.query.promql.parser import line_and_column
 from kobs.query.promql.shape import is_invariant, unwrapped
 from kobs.query.promql.tree import (
     Aggregation,
@@ -45,7 +46,6 @@ from kobs.query.promql.tree import (
     VectorSelector,
 )
 from kobs.query.promql.values import Block, Moments, Points, Scalar, Text
-from kobs.query.promql.wording import line_and_column
 
 Floats = NDArray[np.float64]
 Value = Scalar | Text | Block

@@ -5,8 +5,10 @@ Source: Prometheus 3, `util/annotations` (wording), `promql/engine.go` and `prom
 
 from dataclasses import dataclass, field
 
+from kobs.query.promql.literals import quoted
+from kobs.query.promql.parser import line_and_column
 from kobs.query.promql.values import Annotations
-from kobs.query.promql.wording import line_and_column, quoted, shortest
+from kobs.query.promql.wording import shortest
 
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 _MONOTONICITY = (
@@ -17,10 +19,18 @@ _MONOTONICITY = (
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """Collects the annotations of one query; `query` is its text. Places are characters of the text."""
+    """Collects the annotations of one query; `query` is its text. Places are characters of the text.
+
+    Of the same words at several places the last place is told, as Prometheus does.
+    """
 
     query: str
-    annotations: Annotations = field(default_factory=Annotations)
+    _warnings: dict[str, int] = field(default_factory=dict)
+    _infos: dict[str, int] = field(default_factory=dict)
+
+    def annotations(self) -> Annotations:
+        """Return the annotations so far, each with its place."""
+        return Annotations(self._placed(self._warnings), self._placed(self._infos))
 
     def invalid_quantile(self, quantile: float, *, at: int) -> None:
         """Warn of a quantile outside of 0 to 1."""
@@ -46,7 +56,10 @@ class Notes:
             self._tell(said + quoted(metric), at)
 
     def _warn(self, said: str, at: int) -> None:
-        self.annotations.warnings[f"PromQL warning: {said} ({line_and_column(self.query, at)})"] = None
+        self._warnings[f"PromQL warning: {said}"] = at
 
     def _tell(self, said: str, at: int) -> None:
-        self.annotations.infos[f"PromQL info: {said} ({line_and_column(self.query, at)})"] = None
+        self._infos[f"PromQL info: {said}"] = at
+
+    def _placed(self, found: dict[str, int]) -> dict[str, None]:
+        return dict.fromkeys(f"{said} ({line_and_column(self.query, at)})" for said, at in found.items())

@@ -16,11 +16,12 @@ from kobs.model.labels import METRIC_NAME
 from kobs.query.promql.aggregation import ranks, sums
 from kobs.query.promql.aggregation.grouping import Groups, grouped
 from kobs.query.promql.labelsets import empty, taken, with_label, without
+from kobs.query.promql.literals import number_text, quoted
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.shape import unwrapped
 from kobs.query.promql.tree import Aggregation
 from kobs.query.promql.values import Block
-from kobs.query.promql.wording import quoted, shortest, without_exponent
+from kobs.query.promql.wording import shortest
 
 Floats = NDArray[np.float64]
 
@@ -97,7 +98,7 @@ def count_values(node: Aggregation, block: Block, label: str, *, most_points: in
             f"count_values finds {len(keys)} values of {moments} points: the limit is {most_points} points in all"
         )
     counted = np.bincount(of_sample * moments + columns, minlength=len(keys) * moments).reshape(len(keys), moments)
-    texts = [without_exponent(value) for value in bits.view(np.float64).tolist()]
+    texts = [number_text(value) for value in bits.view(np.float64).tolist()]
     drops_value = node.is_without and (label in node.labels or label == METRIC_NAME)
     labels = []
     for key in keys.tolist():

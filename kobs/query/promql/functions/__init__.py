@@ -110,10 +110,13 @@ def _one_series(values: Floats) -> Block:
     return Block(((),), values[None], np.ones((1, len(values)), dtype=np.bool_))
 
 
-def _clamp(arguments: Arguments, *, least: Floats, most: Floats) -> Block:
+def _clamp(arguments: Arguments, *, least: int | None = None, most: int | None = None) -> Block:
+    """Return values between two numbers, which are arguments, or between one and infinity."""
     block = arguments.block(0)
-    values = greater(np.broadcast_to(least, block.values.shape), lesser(most, block.values))
-    return merged(nameless(Block(block.labels, values, block.present & ~(most < least))))
+    lower = _unlimited(arguments, -np.inf) if least is None else arguments.scalar(least)
+    upper = _unlimited(arguments, np.inf) if most is None else arguments.scalar(most)
+    values = greater(np.broadcast_to(lower, block.values.shape), lesser(upper, block.values))
+    return merged(nameless(Block(block.labels, values, block.present & ~(upper < lower))))
 
 
 def _unlimited(arguments: Arguments, limit: float) -> Floats:
@@ -155,10 +158,10 @@ def _label_join(arguments: Arguments) -> Block:
 
 
 def _histogram_quantile(arguments: Arguments) -> Block:
-    quantile, notes = arguments.scalar(0), arguments.evaluating.notes
+    quantile, block, notes = arguments.scalar(0), arguments.block(1), arguments.evaluating.notes
     for wrong in np.unique(quantile[~((quantile >= 0) & (quantile <= 1))]).tolist():
         notes.invalid_quantile(wrong, at=arguments.expressions[0].start)
-    return histograms.quantiles(arguments.block(1), quantile, notes, at=arguments.expressions[1].start)
+    return histograms.quantiles(block, quantile, notes, at=arguments.expressions[1].start)
 
 
 def _histogram_fraction(arguments: Arguments) -> Block:
@@ -172,9 +175,9 @@ FUNCTIONS: dict[str, Callable[[Arguments], Block | Scalar]] = {
     **{name: _date(function) for name, function in DATES.items()},
     **{name: _sorted(order) for name, order in ordering.ORDERS.items()},
     "absent": lambda arguments: presence.absent(arguments.block(0), arguments.expressions[0]),
-    "clamp": lambda arguments: _clamp(arguments, least=arguments.scalar(1), most=arguments.scalar(2)),
-    "clamp_max": lambda arguments: _clamp(arguments, least=_unlimited(arguments, -np.inf), most=arguments.scalar(1)),
-    "clamp_min": lambda arguments: _clamp(arguments, least=arguments.scalar(1), most=_unlimited(arguments, np.inf)),
+    "clamp": lambda arguments: _clamp(arguments, least=1, most=2),
+    "clamp_max": lambda arguments: _clamp(arguments, most=1),
+    "clamp_min": lambda arguments: _clamp(arguments, least=1),
     "histogram_fraction": _histogram_fraction,
     "histogram_quantile": _histogram_quantile,
     "label_join": _label_join,

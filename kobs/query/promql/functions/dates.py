@@ -1,6 +1,7 @@
 """Parts of dates: seconds since 1970 arrive as floats, parts of the day and the year in UTC leave.
 
-Source: Go's `time`, its conversion of floats to integers (towards zero; what has no integer is the least one).
+Source: Go's `time`, and its conversion of floats to integers: towards zero, and to the least integer, 2**63 s before
+1970, where there is none.
 """
 
 from collections.abc import Callable
@@ -19,22 +20,20 @@ _DAYS_BEFORE_MONTH = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304,
 _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 
 
-def _seconds(values: Floats) -> _Integers:
+def _split(values: Floats) -> tuple[_Integers, _Integers]:
+    """Return days since 1970, and seconds of the day."""
     inside = (values >= -(2.0**63)) & (values < 2.0**63)
-    return np.where(inside, np.where(inside, values, 0.0).astype(np.int64), np.iinfo(np.int64).min)
-
-
-def _days(values: Floats) -> _Integers:
-    return np.floor_divide(_seconds(values), _DAY_SECONDS)
-
-
-def _of_day(values: Floats) -> _Integers:
-    return np.mod(_seconds(values), _DAY_SECONDS)
+    seconds = np.where(inside, np.where(inside, values, 0.0).astype(np.int64), np.iinfo(np.int64).min)
+    days, of_day = np.divmod(seconds, _DAY_SECONDS)
+    # Go's time turns over at the least integer
+    turns = seconds == np.iinfo(np.int64).min
+    last_day, last_second = divmod(2**63, _DAY_SECONDS)
+    return np.where(turns, last_day, days), np.where(turns, last_second, of_day)
 
 
 def _date(values: Floats) -> tuple[_Integers, _Integers, _Integers]:
     """Return years, months from 1, days from 1, of the Gregorian calendar at all times."""
-    days = _days(values) + _DAYS_TO_1970
+    days = _split(values)[0] + _DAYS_TO_1970
     era = np.floor_divide(days, _ERA_DAYS)
     of_era = days - era * _ERA_DAYS
     year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
@@ -67,11 +66,11 @@ def _days_in_month(values: Floats) -> Floats:
 
 DATES: dict[str, Callable[[Floats], Floats]] = {
     "day_of_month": lambda values: _floats(_date(values)[2]),
-    "day_of_week": lambda values: _floats(np.mod(_days(values) + 4, 7)),
+    "day_of_week": lambda values: _floats(np.mod(_split(values)[0] + 4, 7)),
     "day_of_year": _day_of_year,
     "days_in_month": _days_in_month,
-    "hour": lambda values: _floats(_of_day(values) // 3600),
-    "minute": lambda values: _floats(_of_day(values) // 60 % 60),
+    "hour": lambda values: _floats(_split(values)[1] // 3600),
+    "minute": lambda values: _floats(_split(values)[1] // 60 % 60),
     "month": lambda values: _floats(_date(values)[1]),
     "year": lambda values: _floats(_date(values)[0]),
 }

@@ -120,13 +120,13 @@ def test_quantiles_are_those_of_the_values_in_order_with_nan_first() -> None:
 def test_quantiles_out_of_range_are_warned_of_at_the_parameter() -> None:
     notes = Notes("quantile(2, m)\n")
     work("quantile", vector({"m": [1.0, 1.0, 1.0]}), parameter=[2.5, 0.5, -1.0], notes=notes)
-    assert list(notes.annotations.warnings) == [
+    assert list(notes.annotations().warnings) == [
         "PromQL warning: quantile value should be between 0 and 1, got 2.5 (1:6)",
         "PromQL warning: quantile value should be between 0 and 1, got -1 (1:6)",
     ]
     notes = Notes("quantile(2, m)")
     work("quantile", vector({"m": [1.0, 1.0]}), parameter=[NAN, 0.5], notes=notes)
-    assert list(notes.annotations.warnings) == [
+    assert list(notes.annotations().warnings) == [
         "PromQL warning: quantile value should be between 0 and 1, got NaN (1:6)"
     ]
 
@@ -206,7 +206,7 @@ def test_limit_ratio_and_its_complement_are_all_series() -> None:
     assert work("limit_ratio", block, parameter=[0.0]) == {}
     notes = Notes("limit_ratio(3, m)")
     assert set(work("limit_ratio", block, parameter=[3.0], notes=notes)) == set(told(block))
-    assert list(notes.annotations.warnings) == [
+    assert list(notes.annotations().warnings) == [
         "PromQL warning: ratio value should be between -1 and 1, got 3, capping to 1 (1:6)"
     ]
 
