@@ -108,9 +108,15 @@ class _Reader:
         if self._count > MOST_PARTS:
             raise too_many("series")
         data = self._data
-        at = labels_end = start
-        pieces: list[tuple[int, int]] = []
-        samples: list[tuple[int, int]] = []
+        # Labels come first, then samples, both short: nearly all of a usual series is passed here.
+        at = labels_end = _short_fields_end(data, start, stop, 0x0A)
+        pieces = [(start, at)]
+        samples = []
+        samples_end = _short_fields_end(data, at, stop, 0x12)
+        while at < samples_end:
+            begin = at + 2
+            at = begin + data[at + 1]
+            samples.append((begin, at))
         while at < stop:
             field = at
             tag, at = varint(data, at, stop)
@@ -127,7 +133,7 @@ class _Reader:
                 self.exemplars += tag == 0x1A
                 self.histograms += tag == 0x22
         # Labels are the first fields, as good as always.
-        together = not pieces or pieces[-1][1] == labels_end
+        together = pieces[-1][1] == labels_end
         raw = data[start:labels_end] if together else b"".join(data[begin:end] for begin, end in pieces)
         number = self._known.series.get(raw)
         if number is None or number < 0:
@@ -139,10 +145,9 @@ class _Reader:
                 note_faulty(self.faulty, number, labels)
         if len(self._places.starts) + len(samples) > MOST_PARTS:
             raise too_many("samples")
-        for begin, end in samples:
-            self._places.series.append(number)
-            self._places.starts.append(begin)
-            self._places.ends.append(end)
+        self._places.series.extend([number] * len(samples))
+        self._places.starts.extend([begin for begin, _ in samples])
+        self._places.ends.extend([end for _, end in samples])
 
     def _metadata(self, at: int, stop: int) -> None:
         data = self._data
@@ -162,11 +167,31 @@ class _Reader:
             self.said.append(Said(type_of(number), help=description, unit=unit, name=name))
 
 
+def _short_fields_end(data: bytes, at: int, stop: int, tag: int) -> int:
+    """Return where the fields with a tag end that follow one another and have less than 128 bytes each."""
+    while at + 1 < stop and data[at] == tag and data[at + 1] < 0x80 and at + 2 + data[at + 1] <= stop:
+        at += 2 + data[at + 1]
+    return at
+
+
 def _labels(raw: bytes) -> Labels:
     """Return the labels of fields of a series."""
     labels: Labels = []
     at, end = 0, len(raw)
     while at < end and len(labels) <= MOST_LABELS:
+        # A label of the usual form is short, its name first.
+        stop = at + 2 + raw[at + 1]
+        name_end = at + 4 + raw[at + 3] if stop - at > 4 and raw[at + 2] == 0x0A else stop
+        if (
+            name_end + 1 < stop <= end
+            and raw[name_end] == 0x12
+            and name_end + 2 + raw[name_end + 1] == stop
+            and raw[at] == 0x0A
+            and raw[at + 1] < 0x80
+        ):
+            labels.append((raw[at + 4 : name_end], raw[name_end + 2 : stop]))
+            at = stop
+            continue
         _, at = varint(raw, at, end)
         at, stop = piece(raw, at, end)
         name = value = b""

@@ -33,6 +33,8 @@ from kobs.wire.remote_write import (
 )
 
 _NO_METADATA = (0, 0)
+_NEW = -(2**31)
+"""In place of the number of a label set that is not known."""
 
 
 def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
@@ -69,8 +71,11 @@ class _Reader:
     def find_parts(self) -> None:
         """Find texts and series."""
         data = self._data
+        symbols, parts = self._symbols, self._parts
         at, end = 0, len(data)
-        while at < end:
+        for _ in range(MOST_PARTS):
+            if at >= end:
+                break
             tag = data[at]
             if tag in (0x22, 0x2A):
                 size = data[at + 1]
@@ -82,16 +87,16 @@ class _Reader:
                 if at > end:
                     raise malformed(f"a part of {size} bytes at byte {start} goes beyond its end")
                 if tag == 0x22:
-                    self._symbols.append(data[start:at])
+                    symbols.append(data[start:at])
                 else:
-                    self._parts.append((start, at))
-                if len(self._symbols) > MOST_PARTS or len(self._parts) > MOST_PARTS:
-                    raise too_many("series or symbols")
+                    parts.append((start, at))
             else:
                 tag, at = varint(data, at, end)
                 if tag in (0x22, 0x2A):
                     raise malformed(f"a tag before byte {at} is longer than it need be")
                 at = skipped(data, at, end, tag)
+        else:
+            raise too_many("series and symbols")
         if self._parts and (not self._symbols or self._symbols[0]):
             raise malformed("its symbols do not begin with the empty text")
 
@@ -178,33 +183,40 @@ class _Reader:
     def _numbers(self) -> tuple[list[int], list[tuple[int, str]]]:
         """Return the number of each series' label set, and those that are not allowed."""
         known = self._known
-        symbols = np.array([self._symbol(text) for text in self._symbols], np.uint32)
+        found = list(map(known.symbols.get, self._symbols))
+        if None in found:
+            found = [self._symbol(text) for text in self._symbols]
+        symbols = np.array(found, np.uint32)
         refs, offsets = _unpacked(self._refs)
         inside = refs < len(symbols)
         keys = symbols[np.where(inside, refs, 0)].tobytes() if len(symbols) else b""
         # Label sets that refer to no text, or have a name without a value.
-        bounds = list(pairwise(offsets))
-        unreadable = {index for index, (one, other) in enumerate(bounds) if (other - one) % 2}
+        unreadable = set(np.flatnonzero(np.diff(offsets) & 1).tolist())
         if not inside.all():
-            for index, (one, other) in enumerate(bounds):
-                if not inside[one:other].all():
-                    unreadable.add(index)
-        numbers: list[int] = []
-        faulty: list[tuple[int, str]] = []
+            outside = np.flatnonzero(~inside)
+            unreadable |= set((np.searchsorted(offsets, outside, side="right") - 1).tolist())
+        bounds = list(pairwise((offsets * 4).tolist()))
         find = known.series_of_symbols.get
-        for index, (one, other) in enumerate(bounds):
-            key = keys[4 * one : 4 * other]
-            number = find(key)
-            if number is None or number < 0 or unreadable:
-                labels = None if index in unreadable else self._labels(refs[one:other])
-                if labels is None:
-                    number = self._number_of(None)
-                elif number is None:
-                    number = self._number_of(labels)
-                    known.keep(known.series_of_symbols, key, number)
-                if number < 0 and self._samples[index]:
-                    note_faulty(faulty, number, labels)
-            numbers.append(number)
+        numbers = [find(keys[begin:end], _NEW) for begin, end in bounds]
+        faulty: list[tuple[int, str]] = []
+        if not unreadable and min(numbers, default=0) >= 0:
+            return numbers, faulty
+        for index, ((begin, end), number) in enumerate(zip(bounds, numbers, strict=True)):
+            if index in unreadable:
+                labels = None
+                numbers[index] = self._number_of(None)
+            elif number >= 0:
+                continue
+            else:
+                labels = self._labels(refs[begin // 4 : end // 4])
+                if number == _NEW:
+                    # It may have come in this message before.
+                    numbers[index] = find(keys[begin:end], _NEW)
+                if numbers[index] == _NEW:
+                    numbers[index] = self._number_of(labels)
+                    known.keep(known.series_of_symbols, keys[begin:end], numbers[index])
+            if numbers[index] < 0 and self._samples[index]:
+                note_faulty(faulty, numbers[index], labels)
         return numbers, faulty
 
     def _symbol(self, text: bytes) -> int:
@@ -258,29 +270,33 @@ class _Reader:
         return kind, description, unit, key
 
 
-def _unpacked(packed: list[bytes]) -> tuple[npt.NDArray[np.uint32], list[int]]:
+def _unpacked(packed: list[bytes]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """Return references, and where those of each series begin, with the end of the last.
 
     Raises: RejectedError("malformed_message").
     """
     raw = np.frombuffer(b"".join(packed), np.uint8)
     bounds = np.zeros(len(packed) + 1, np.int64)
-    np.cumsum([len(each) for each in packed], out=bounds[1:])
-    last = raw < 0x80
-    if any(each and each[-1] >= 0x80 for each in packed):
+    np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)), out=bounds[1:])
+    if len(raw) == 0:
+        return np.empty(0, np.uint32), bounds
+    # The last byte of a number has its highest bits.
+    ends = np.flatnonzero(raw < 0x80)
+    closed = raw[np.maximum(bounds[1:] - 1, 0)] < 0x80
+    if not (closed | (np.diff(bounds) == 0)).all():
         raise malformed("the references of a series end in the middle of one")
-    before = np.zeros(len(raw) + 1, np.int64)
-    np.cumsum(last, out=before[1:])
-    offsets: list[int] = before[bounds].tolist()
-    if last.all():
-        return raw.astype(np.uint32), offsets
-    ends = np.flatnonzero(last)
-    begins = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
-    sizes = ends - begins
-    if int(sizes.max()) > 4:
-        raise malformed("a reference has more than 5 bytes")
-    refs = np.zeros(len(ends), np.uint64)
-    for byte in range(int(sizes.max()) + 1):
-        has = sizes >= byte
-        refs[has] |= (raw[begins[has] + byte] & 0x7F).astype(np.uint64) << np.uint64(7 * byte)
+    offsets = np.searchsorted(ends, bounds)
+    refs = raw[ends].astype(np.uint64)
+    if len(ends) == len(raw):
+        return refs.astype(np.uint32), offsets
+    longer = np.flatnonzero(np.diff(ends, prepend=-1) > 1)
+    for back in range(1, 6):
+        at = ends[longer] - back
+        more = (at >= 0) & (raw[np.maximum(at, 0)] >= 0x80)
+        longer, at = longer[more], at[more]
+        if len(longer) == 0:
+            break
+        if back == 5:
+            raise malformed("a reference has more than 5 bytes")
+        refs[longer] = refs[longer] << np.uint64(7) | raw[at] & np.uint8(0x7F)
     return np.minimum(refs, 0xFFFF_FFFF).astype(np.uint32), offsets
