@@ -151,6 +151,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     """Open the store, start ingest and API, and close them in the other order."""
     from kobs.api.app import Services, create_app  # noqa: PLC0415 - by role
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
+    from kobs.ingest.remote_write import RemoteWriteIngest  # noqa: PLC0415
     from kobs.ingest.retention import Retention  # noqa: PLC0415
     from kobs.ingest.samples import SampleIngest  # noqa: PLC0415
     from kobs.query.labels import StreamLabels  # noqa: PLC0415
@@ -174,6 +175,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             settings=settings.server,
             log_ingest=log_ingest,
             metrics_ingest=sample_ingest,
+            remote_write=RemoteWriteIngest(sample_ingest, store, settings.server),
             log_search=LogSearch(store, labels=labels, timeout_seconds=timeout_seconds),
             tail=tail,
             ledger=Ledger(store),

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 import kobs
-from kobs.api import errors, ledger, logs, prometheus, ship, status
+from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status
 from kobs.api.security import Security
 from kobs.api.ship import FrameIngest
 from kobs.config import ServerSettings
 from kobs.ingest.logs import LogIngest
+from kobs.ingest.remote_write import RemoteWriteIngest
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
 from kobs.query.metrics import Metrics
@@ -30,6 +31,7 @@ class Services:
     status: StatusReader
     verify: Verify
     metrics_ingest: FrameIngest | None = None
+    remote_write: RemoteWriteIngest | None = None
     metrics: Metrics | None = None
     """None for a server without metrics."""
 
@@ -44,4 +46,6 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(part.router(services))
     if services.metrics is not None:
         app.include_router(prometheus.router(services.metrics))
+    if services.remote_write is not None:
+        app.include_router(remote_write.router(services.remote_write, services.settings))
     return app
