@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 import kobs
-from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status
+from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status, targets
 from kobs.api.security import Security
 from kobs.api.ship import FrameIngest
 from kobs.config import ServerSettings
@@ -16,6 +16,7 @@ from kobs.query.logs import LogSearch
 from kobs.query.metrics import Metrics
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
+from kobs.query.targets import TargetView
 from kobs.query.verify import Verify
 
 
@@ -34,6 +35,9 @@ class Services:
     remote_write: RemoteWriteIngest | None = None
     metrics: Metrics | None = None
     """None for a server without metrics."""
+    targets_ingest: FrameIngest | None = None
+    targets: TargetView | None = None
+    """None for a server that agents tell of no targets."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -44,6 +48,8 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     for part in (logs, ship, status, ledger):
         app.include_router(part.router(services))
+    if services.targets is not None:
+        app.include_router(targets.router(services.targets))
     if services.metrics is not None:
         app.include_router(prometheus.router(services.metrics))
     if services.remote_write is not None:

@@ -26,7 +26,7 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 class FrameIngest(Protocol):
-    """What takes frames: the ingest of logs and that of samples."""
+    """What takes frames: the ingests of logs, samples and targets."""
 
     async def accept(self, frame: bytes) -> object:
         """Store what a frame holds and return the answer, which msgspec can write."""
@@ -50,6 +50,13 @@ def router(services: "Services") -> APIRouter:
         @routes.post("/samples")
         async def samples(request: Request) -> Response:
             return await _accept(services, request, samples_ingest.accept, signal="samples")
+
+    targets_ingest = services.targets_ingest
+    if targets_ingest is not None:
+
+        @routes.post("/targets")
+        async def targets(request: Request) -> Response:
+            return await _accept(services, request, targets_ingest.accept, signal="targets")
 
     return routes
 

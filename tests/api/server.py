@@ -12,12 +12,14 @@ from kobs.config import ServerSettings, StorageSettings
 from kobs.ingest.logs import LogIngest
 from kobs.ingest.remote_write import RemoteWriteIngest
 from kobs.ingest.samples import SampleIngest
+from kobs.ingest.targets import TargetIngest
 from kobs.model.scope import Scope
 from kobs.query.labels import StreamLabels
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
+from kobs.query.targets import TargetView
 from kobs.query.verify import Verify
 from kobs.storage.clickhouse import Store
 
@@ -51,6 +53,8 @@ class Server:
             ledger=Ledger(store),
             status=StatusReader(store),
             verify=Verify(store),
+            targets_ingest=TargetIngest(store),
+            targets=TargetView(store),
         )
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(

@@ -6,6 +6,7 @@ A body is uncompressed in steps, so that a small one that swells up is stopped b
 
 import contextlib
 import os
+import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -191,16 +192,19 @@ class _Gunzip:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a request failed: what the system says where it says something."""
+    """Return why a request failed, in the system's words where it says something."""
+    reason = str(error) or type(error).__name__
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-            continue
-        if isinstance(cause, ssl.SSLError | OSError) and cause.args:
-            return str(cause.strerror or cause)
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
+        elif isinstance(cause, ssl.SSLError | socket.gaierror):
+            return cause.strerror or str(cause)
+        elif isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        else:
+            cause = cause.__cause__ or cause.__context__
+    return reason
 
 
 def _tls_files(tls: Tls) -> list[Path]:

@@ -11,8 +11,9 @@ Source: Prometheus 3, `scrape/scrape.go`.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kobs import telemetry
 from kobs.collectors.scraping.configuration import ScrapeConfig
@@ -27,6 +28,8 @@ MOST_TOLERANCE_MS = 2.0
 _EARLY_SECONDS = 0.003
 """Timers wake late, hardly ever early: aimed at a little before, a scrape is within the tolerance more often."""
 _REST_OF_INTERVAL = 0.1
+
+T = TypeVar("T")
 
 log = telemetry.get_logger(__name__)
 _scrapes = telemetry.counter("kobs_agent_scrapes_total", "Scrapes, by outcome.", ("outcome",))
@@ -155,25 +158,24 @@ class TargetLoop:
     async def _scrape(self, time_ms: int) -> tuple[ScrapeCounts, str]:
         """Return what was found, and why the scrape failed, if it did; its series are stale then."""
         parser: Parser | None = None
-        timeout = self.target.timeout_ms / 1000
+        patience = _Patience(self.target.timeout_ms / 1000)
         try:
-            try:
-                async with asyncio.timeout(timeout), self._source.open(self.target) as answer:
-                    pieces = answer.pieces
-                    first = await anext(pieces, b"")
-                    if first:
+            async with contextlib.AsyncExitStack() as stack:
+                answer = await patience.wait(stack.enter_async_context(self._source.open(self.target)))
+                check: StrictCheck | None = None
+                while piece := await patience.wait(anext(answer.pieces, b"")):
+                    if parser is None:
                         form = format_of(answer.content_type, self._job.fallback_scrape_protocol)
                         parser = self.series.parser(form)
                         check = StrictCheck() if self._is_strict and form.is_openmetrics else None
-                        _feed(parser, check, first)
-                        async for piece in pieces:
-                            _feed(parser, check, piece)
-                            self.series.check_size(parser)
-                        parser.finish()
-                        if check is not None:
-                            check.finish()
-            except TimeoutError:
-                raise ScrapeError(f"no whole answer within {timeout:g} s (scrape_timeout)") from None
+                    if check is not None:
+                        check.feed(piece)
+                    parser.feed(piece)
+                    self.series.check_size(parser)
+                if parser is not None:
+                    parser.finish()
+                if check is not None:
+                    check.finish()
             if parser is None:
                 self.series.fail(time_ms)  # an empty answer shows nothing, which is no error
                 return ScrapeCounts(), ""
@@ -203,7 +205,23 @@ class TargetLoop:
         return self._stopping.is_set()
 
 
-def _feed(parser: Parser, check: StrictCheck | None, piece: bytes) -> None:
-    if check is not None:
-        check.feed(piece)
-    parser.feed(piece)
+class _Patience:
+    """A time limit on waiting for a target, all its answer together; time spent on reading it does not count."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._left = seconds
+
+    async def wait(self, answer: Awaitable[T]) -> T:
+        """Return what a target answers.
+
+        Raises: ScrapeError where it takes too long.
+        """
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(max(self._left, 0)):
+                return await answer
+        except TimeoutError:
+            raise ScrapeError(f"no whole answer within {self._seconds:g} s (scrape_timeout)") from None
+        finally:
+            self._left -= time.monotonic() - began

@@ -195,7 +195,7 @@ class TargetSeries:
         """Return what an exposition has shown so far."""
         over = parsed.left_out.count(_OVER_LIMIT)
         kept = len(parsed.numbers) + len(parsed.timed_numbers) + over
-        return ScrapeCounts(kept + len(parsed.left_out) - over, kept, self._added)
+        return ScrapeCounts(kept + len(parsed.left_out) - over + parsed.refused, kept, self._added)
 
     def check_size(self, parsed: Parser) -> None:
         """Refuse an exposition that goes on and on, while it is read; a `sample_limit` is left to its end.

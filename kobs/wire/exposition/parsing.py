@@ -80,6 +80,8 @@ class Parser:
         """Samples with a time of their own, in the order of the exposition."""
         self.left_out = array("i")
         """Numbers of samples that are not wanted, one a line."""
+        self.refused = 0
+        """Whether `resolve` refused a series, which ended the reading: 1, or 0."""
         self.told: list[MetaLine] = []
         """What is said of families and was not in `meta`."""
 
@@ -210,6 +212,7 @@ class Parser:
                 self._add_samples(numbers, samples[: len(numbers)])
                 raise ExpositionError(at, str(error)) from None
             except KobsError:
+                self.refused = 1
                 self._add_samples(numbers, samples[: len(numbers)])
                 raise
         self._add_samples(numbers, samples)
