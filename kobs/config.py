@@ -159,11 +159,24 @@ def _listen(address: str) -> str:
     return address
 
 
+def _optional_listen(address: str) -> str:
+    return _listen(address) if address else address
+
+
 def _host_and_port(address: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\s\[\]/]*)):(\d{1,5})", address)
     if found is None or int(found[3]) > 65535:
         raise ValueError("expected HOST:PORT such as 127.0.0.1:9700 or [::1]:9700")
     return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - ":9700" says so; check_listen guards it
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1)]
@@ -280,13 +293,7 @@ class ServerSettings(Section):
 
     def is_loopback(self) -> bool:
         """Tell whether only this machine can reach `listen`."""
-        host, _ = self.address()
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.address()[0])
 
 
 class Multiline(Section):
@@ -377,6 +384,32 @@ class AgentSettings(Section):
     host_metrics_seconds: Seconds = 15
     """Seconds between two samples of CPU, memory, disks and network: four a minute, as dashboards expect."""
 
+    scrape_config: OptionalPath = None
+    """File with what to scrape, in the form of Prometheus' own configuration (`global` and `scrape_configs`), read
+    again when it changes. None: no targets but the machine and the agent itself."""
+
+    scrape_body_bytes: Bytes = 256 * _MIB
+    """Bytes of one target's answer, uncompressed, where its job sets no `body_size_limit`: more than the largest
+    clusters' state shows, and an end to what has none."""
+
+    scrape_samples: Count = 500_000
+    """Samples that one target may show, where its job sets no `sample_limit`: what fits into the memory of a node's
+    agent. Above it the scrape fails, as with a `sample_limit`."""
+
+    strict_openmetrics: bool = False
+    """Whether an answer in OpenMetrics that breaks a rule of the specification fails the scrape, also where a
+    Prometheus takes it. False: programs in wide use break some."""
+
+    own_metrics_seconds: Annotated[float, BeforeValidator(_duration(1000)), Field(ge=0, allow_inf_nan=False)] = 15
+    """Seconds between two samples of the agent's own metrics: as of everything else. 0: none."""
+
+    listen: Annotated[str, AfterValidator(_optional_listen)] = "127.0.0.1:9701"
+    """Address on which the agent answers for its own `/metrics`, HOST:PORT: loopback, beside the server's. Port 0 takes
+    a free one; empty: none. One that is in use is told as a problem, and the agent goes on without."""
+
+    listen_token: OptionalToken = None
+    """Bearer token that a request to `agent.listen` must carry; required for an address that is not loopback."""
+
     proc: Folder = Path("/proc")
     """Where the host's /proc is mounted; another path in a container."""
 
@@ -394,8 +427,17 @@ class AgentSettings(Section):
     """Folders, or globs of folders, whose files `*.prom` hold further metrics of this machine, in Prometheus' text
     format. Empty: none are read."""
 
+    def address(self) -> tuple[str, int] | None:
+        """Return host and port of `listen`; None where it is empty."""
+        return _host_and_port(self.listen) if self.listen else None
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.listen and self.listen_token is None and not _is_loopback(_host_and_port(self.listen)[0]):
+            raise ValueError(
+                f"agent.listen {self.listen} is open to other machines; expected agent.listen_token to be set, or a"
+                " loopback address such as 127.0.0.1:9701"
+            )
         if self.token is not None and self.token_file is not None:
             raise ValueError("expected one of agent.token and agent.token_file, not both")
         if self.request_bytes < self.max_line_bytes:

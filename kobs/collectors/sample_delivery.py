@@ -38,7 +38,7 @@ class SampleDelivery:
         self._failures = 0
         self.problem = ""
         self._client = httpx.AsyncClient(
-            verify=_trust(settings.ca_file),
+            verify=trust(settings.ca_file),
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=5.0),
             limits=httpx.Limits(max_connections=1),
             trust_env=False,
@@ -103,7 +103,11 @@ class SampleDelivery:
         return ""
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
+def trust(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return what signs the servers' certificates, as an HTTP client takes it.
+
+    Raises: ConfigError.
+    """
     if ca_file is None:
         return True
     try:

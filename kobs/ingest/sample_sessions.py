@@ -15,6 +15,8 @@ from kobs.wire.samples import SampleRequest
 
 MOST_SERIES = 2_000_000
 """Series in memory, of some 400 bytes each."""
+MOST_SERIES_BYTES = 1024**3
+"""Bytes of their label sets."""
 MOST_SESSIONS = 10_000
 
 
@@ -40,7 +42,7 @@ class Sessions:
     def table(self) -> SeriesTable:
         """Return the table for new series; one that has too many is left for a new one."""
         with self._lock:
-            if len(self._table) >= self._most_series:
+            if len(self._table) >= self._most_series or self._table.size > MOST_SERIES_BYTES:
                 self._table = SeriesTable()
                 self._sessions.clear()
             return self._table

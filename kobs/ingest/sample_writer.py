@@ -23,6 +23,9 @@ from kobs.storage.clickhouse import Store
 from kobs.storage.metric_writes import LOSS_ROWS, METADATA_ROWS, SAMPLE_ROWS, SERIES_ROWS
 from kobs.wire.samples import JobFamily, SampleLoss
 
+MOST_WAITING = 5_000_000
+"""Samples that wait for their insert, some 100 MB; beyond it their senders are told to come again."""
+
 _MOST_PARTITIONS = 40
 """Days of one insert: the engine refuses more than 50."""
 
@@ -92,6 +95,8 @@ class SampleWriter:
 
         Raises: RetryableError and other KobsErrors where the insert did not happen, or may have happened in part.
         """
+        if self._waiting_rows and self._waiting_rows + len(work.samples) > MOST_WAITING:
+            raise RetryableError(f"{self._waiting_rows} samples wait for their insert", retry_after_seconds=2.0)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, done))
         self._waiting_rows += len(work.samples)

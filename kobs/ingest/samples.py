@@ -81,9 +81,13 @@ class SampleIngest:
 
     def kept(self, samples: Samples) -> "tuple[Samples, Counter[Reason]]":
         """Return the samples that can be stored, and how many cannot, each once, by reason."""
+        oldest_ms, newest_ms = self.allowed_ms()
+        return kept(samples, oldest_ms=oldest_ms, newest_ms=newest_ms)
+
+    def allowed_ms(self) -> tuple[int, int]:
+        """Return the first and the last time that a sample may have now."""
         now_ms = self._now_ms()
-        oldest_ms = now_ms - self._keep_days * DAY_MS if self._keep_days else 0
-        return kept(samples, oldest_ms=oldest_ms, newest_ms=now_ms + MOST_AHEAD_MS)
+        return now_ms - self._keep_days * DAY_MS if self._keep_days else 0, now_ms + MOST_AHEAD_MS
 
     def new_families(self, families: Iterable[JobFamily]) -> list[JobFamily]:
         """Return what is said of metric names that the store was not told today; what is too long is counted."""

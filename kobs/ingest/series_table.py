@@ -35,12 +35,15 @@ _FAULTS = (
     Reason.LABELS_TOO_MANY,
     Reason.LABEL_NAME_INVALID,
     Reason.LABEL_TOO_LONG,
-    Reason.LABELS_NOT_SORTED,
+    Reason.LABELS_MALFORMED,
     Reason.LABELS_NOT_UTF8,
     Reason.ID_COLLISION,
 )
 UNKNOWN = -1
 """In place of a slot: nobody has said which series this is."""
+MALFORMED = -1 - _FAULTS.index(Reason.LABELS_MALFORMED)
+TOO_MANY = -1 - _FAULTS.index(Reason.LABELS_TOO_MANY)
+NOT_UTF8 = -1 - _FAULTS.index(Reason.LABELS_NOT_UTF8)
 
 _MOST_OTHER_DAYS = 1_000_000
 
@@ -65,6 +68,8 @@ class SeriesTable:
         self._newest_day = np.full(1024, -1, np.int32)
         self._other_day = np.full(1024, -1, np.int32)
         self._older: set[SlotDay] = set()
+        self.size = 0
+        """Bytes of the label sets."""
 
     def __len__(self) -> int:
         return len(self._series)
@@ -92,6 +97,7 @@ class SeriesTable:
             self._fps[slot] = fp
             self._metric_codes[slot] = code
             self._series.append(key)
+            self.size += len(key)
             self._slots[fp] = slot
             return slot
 
@@ -177,7 +183,7 @@ def metric_of(key: bytes) -> str | Reason:
     ):
         return Reason.LABEL_TOO_LONG
     if any(one >= other for one, other in pairwise(names)) or b"" in values:
-        return Reason.LABELS_NOT_SORTED
+        return Reason.LABELS_MALFORMED
     try:
         # A zero byte ends every character, as the end of a text does.
         key.replace(b"\xff", b"\0").decode()

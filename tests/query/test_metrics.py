@@ -1,14 +1,18 @@
-"""Selectors are answered as Prometheus does: look-back, stale markers, offsets and moments, whole or not at all."""
+"""Queries on the store are answered as Prometheus does: values of every type, their order, limits and costs."""
 
 import asyncio
+import itertools
 import struct
 
 import pytest
 
-from kobs.errors import LimitError, QueryTypeError, UnsupportedQueryError
+from kobs.errors import LimitError, QueryEvaluationError, QueryTypeError, UnsupportedQueryError
 from kobs.model.samples import STALE_NAN_BITS, Sample
 from kobs.model.scope import Scope, Signal
-from kobs.query.metrics import Matrix, MetricLimits, Metrics, QueryTimeoutError, ResolutionError, Vector
+from kobs.query.metrics import Answer, Metrics, QueryTimeoutError, ResolutionError
+from kobs.query.promql.stored import MetricLimits
+from kobs.query.promql.values import Block, Labels, Scalar, Text
+from kobs.query.promql.values import Points as RangeVector
 from kobs.storage.clickhouse import Store
 from tests.metric_frames import BASE_MS, store_samples
 
@@ -28,15 +32,22 @@ def series(labels: dict[str, str], *points: tuple[int, float]) -> list[Sample]:
     return [Sample(labels, BASE_MS + seconds * 1000, value) for seconds, value in points]
 
 
-def instant(store: Store, query: str, seconds: float = 0, scope: Scope = EVERYTHING) -> Vector | Matrix:
+def instant(store: Store, query: str, seconds: float = 0, scope: Scope = EVERYTHING) -> Answer:
     return asyncio.run(Metrics(store).instant(query, BASE_MS + round(seconds * 1000), scope))
+
+
+def vector(answer: Answer) -> dict[Labels, float]:
+    """Return an instant vector's values by the labels, in the order of the answer."""
+    block = answer.value
+    assert isinstance(block, Block)
+    assert block.present.all()
+    return dict(zip(block.labels, block.values[:, 0].tolist(), strict=True))
 
 
 def values(store: Store, query: str, seconds: float = 0) -> dict[str, float]:
     """Return an instant vector's values by the label `cpu`."""
-    vector = instant(store, query, seconds)
-    assert isinstance(vector, Vector)
-    return {sample.labels.get("cpu", ""): sample.value for sample in vector.samples}
+    found = vector(instant(store, query, seconds))
+    return {dict(labels).get("cpu", ""): value for labels, value in found.items()}
 
 
 def over(store: Store, query: str, start: float, end: float, step: float) -> Points:
@@ -45,11 +56,25 @@ def over(store: Store, query: str, start: float, end: float, step: float) -> Poi
     return points(asyncio.run(Metrics(store).range(query, *times, EVERYTHING)))
 
 
-def points(matrix: Vector | Matrix) -> Points:
-    assert isinstance(matrix, Matrix)
+def points(answer: Answer) -> Points:
+    """Return the points of a range query or of a range vector by the label `cpu`, at seconds after BASE_MS."""
+    value = answer.value
+    if isinstance(value, RangeVector):
+        bounds = value.bounds.tolist()
+        rows = [
+            (value.times_ms[first:last].tolist(), value.values[first:last].tolist())
+            for first, last in itertools.pairwise(bounds)
+        ]
+    else:
+        assert isinstance(value, Block)
+        times = answer.moments.times_ms()
+        rows = [
+            (times[there].tolist(), values[there].tolist())
+            for values, there in zip(value.values, value.present, strict=True)
+        ]
     return {
-        each.labels.get("cpu", ""): [((at - BASE_MS) // 1000, value) for at, value in each.points()]
-        for each in matrix.series
+        dict(labels).get("cpu", ""): [((at - BASE_MS) // 1000, number) for at, number in zip(*row, strict=True)]
+        for labels, row in zip(value.labels, rows, strict=True)
     }
 
 
@@ -102,15 +127,22 @@ def test_a_range_selector_has_the_samples_themselves(store: Store) -> None:
 def test_series_are_in_the_order_of_their_labels(store: Store) -> None:
     names = [{"__name__": "m", "b": "1"}, {"__name__": "m", "a": "2"}, {"__name__": "l", "z": "3"}, {"__name__": "m"}]
     store_samples(store, [Sample(labels, BASE_MS, 1.0) for labels in names])
-    vector = instant(store, '{__name__=~"l|m"}')
-    assert isinstance(vector, Vector)
-    assert [list(sample.labels.items()) for sample in vector.samples] == [
-        [("__name__", "l"), ("z", "3")],
-        [("__name__", "m")],
-        [("__name__", "m"), ("a", "2")],
-        [("__name__", "m"), ("b", "1")],
+    in_order = [
+        (("__name__", "l"), ("z", "3")),
+        (("__name__", "m"),),
+        (("__name__", "m"), ("a", "2")),
+        (("__name__", "m"), ("b", "1")),
     ]
-    assert vector.time_ms == BASE_MS
+    answer = instant(store, '{__name__=~"l|m"}')
+    assert list(vector(answer)) == in_order
+    assert answer.moments.start_ms == BASE_MS
+    for ranged in (instant(store, '{__name__=~"l|m"}[1m]'), asyncio.run(ranged_names(store))):
+        assert isinstance(ranged.value, Block | RangeVector)
+        assert list(ranged.value.labels) == in_order
+
+
+async def ranged_names(store: Store) -> Answer:
+    return await Metrics(store).range('{__name__=~"l|m"}', BASE_MS, BASE_MS + 1000, 1000, EVERYTHING)
 
 
 def test_names_in_utf_8_and_all_matchers(store: Store) -> None:
@@ -137,25 +169,105 @@ def test_a_range_from_before_1970_to_after_2100_has_what_is_there(store: Store) 
     assert points(instant(store, "cpu_seconds[200y]", 0)) == {"0": [(0, 1.0)]}
 
 
-def test_what_is_no_instant_vector_has_no_range(store: Store) -> None:
-    with pytest.raises(QueryTypeError, match='invalid expression type "range vector" for range query'):
-        over(store, "up[5m]", 0, 1, 1)
-    with pytest.raises(UnsupportedQueryError, match="only selectors are supported"):
-        instant(store, "rate(up[5m])")
+def test_what_is_no_vector_has_no_range(store: Store) -> None:
+    for query, kind in (("up[5m]", "range vector"), ("up[5m:1m]", "range vector"), ('"text"', "string")):
+        with pytest.raises(QueryTypeError, match=f'invalid expression type "{kind}" for range query, must be Scalar'):
+            over(store, query, 0, 1, 1)
+
+
+@pytest.mark.parametrize("query", ["histogram_sum(up)", "1 + info(up)", "first_over_time(up[5m])"])
+def test_what_cannot_be_answered_is_refused_with_its_place(store: Store, query: str) -> None:
+    column = 5 if query.startswith("1") else 1
+    with pytest.raises(UnsupportedQueryError, match=f"1:{column}: the function .* is not supported") as raised:
+        instant(store, query)
+    assert raised.value.start == column - 1
+
+
+def test_values_of_every_type(store: Store) -> None:
+    store_samples(store, series(cpu("0"), (0, 1.0), (60, 4.0)) + series(cpu("1"), (0, 2.0)))
+    assert values(store, "sum(cpu_seconds)", 0) == {"": 3.0}
+    assert values(store, "delta(cpu_seconds[2m]) * 2", 60) == {"0": 12.0}
+    number = instant(store, "scalar(sum(cpu_seconds))", 0).value
+    assert isinstance(number, Scalar)
+    assert number.values.tolist() == [3.0]
+    assert instant(store, '"text"', 0).value == Text("text")
+    assert points(instant(store, "cpu_seconds[90s:30s]", 60)) == {
+        "0": [(0, 1.0), (30, 1.0), (60, 4.0)],
+        "1": [(0, 2.0), (30, 2.0), (60, 2.0)],
+    }
+    assert over(store, "1 + time() - time()", 0, 60, 30) == {"": [(0, 1.0), (30, 1.0), (60, 1.0)]}
+    assert over(store, "timestamp(cpu_seconds) - time()", 0, 60, 30) == {
+        "0": [(0, 0.0), (30, -30.0), (60, 0.0)],
+        "1": [(0, 0.0), (30, -30.0), (60, -60.0)],
+    }
+    assert over(store, "max_over_time(sum(cpu_seconds)[1m:30s])", 30, 90, 30) == {"": [(30, 3.0), (60, 6.0), (90, 6.0)]}
+
+
+def test_an_instant_query_may_order_its_series(store: Store) -> None:
+    store_samples(
+        store, [sample for n, value in enumerate((3.0, 1.0, 2.0)) for sample in series(cpu(str(n)), (0, value))]
+    )
+    assert list(values(store, "sort_desc(cpu_seconds) * 2")) == ["0", "2", "1"]
+    assert list(values(store, "topk(2, cpu_seconds)")) == ["0", "2"]
+    assert list(values(store, "sort(cpu_seconds) + on (cpu) cpu_seconds")) == ["1", "2", "0"]
+    assert list(values(store, "sum by (cpu) (sort(cpu_seconds))")) == ["0", "1", "2"]
+    assert list(over(store, "sort(cpu_seconds)", 0, 1, 1)) == ["0", "1", "2"]
+
+
+def test_the_asker_sets_the_look_back_and_how_many_series(store: Store) -> None:
+    store_samples(store, [sample for n in range(3) for sample in series(cpu(str(n)), (0, 1.0))])
+    metrics = Metrics(store)
+
+    def asked(query: str, seconds: int, **options: int) -> Answer:
+        return asyncio.run(metrics.instant(query, BASE_MS + seconds * 1000, EVERYTHING, **options))
+
+    assert len(vector(asked("cpu_seconds", 20, lookback_ms=21_000))) == 3
+    assert vector(asked("cpu_seconds", 20, lookback_ms=20_000)) == {}
+    assert vector(asked("timestamp(cpu_seconds)", 20, lookback_ms=20_000)) == {}
+    cut = asked("cpu_seconds", 0, limit=2)
+    assert list(points(asked("cpu_seconds[1m]", 0, limit=2))) == ["0", "1"]
+    assert [dict(labels)["cpu"] for labels in vector(cut)] == ["0", "1"]
+    assert list(cut.annotations.warnings) == ["results truncated due to limit"]
+    whole = asked("cpu_seconds", 0, limit=3)
+    assert len(vector(whole)) == 3
+    assert not whole.annotations.warnings
+    ranged = asyncio.run(metrics.range("cpu_seconds", BASE_MS, BASE_MS, 1000, EVERYTHING, limit=1))
+    assert list(points(ranged)) == ["0"]
+
+
+def test_annotations_and_costs_come_with_the_answer(store: Store) -> None:
+    store_samples(store, series(cpu("0"), (0, 1.0), (30, 2.0), (60, 3.0)))
+    answer = instant(store, "rate(cpu_seconds[2m])\n + quantile(2, cpu_seconds)", 60)
+    (info,) = answer.annotations.infos
+    assert info.startswith(
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket"
+    )
+    assert info.endswith(': "cpu_seconds" (1:6)')
+    (warning,) = answer.annotations.warnings
+    assert warning == "PromQL warning: quantile value should be between 0 and 1, got 2 (2:13)"
+    costs = answer.statistics
+    assert costs.samples == 4
+    assert costs.peak_samples >= 3
+    assert 0 < costs.evaluation_seconds < costs.total_seconds
+
+
+def test_two_series_of_one_label_set_are_an_error_of_evaluation(store: Store) -> None:
+    store_samples(store, [Sample({"__name__": name}, BASE_MS, 1.0) for name in ("a", "b")])
+    with pytest.raises(QueryEvaluationError, match="vector cannot contain metrics with the same labelset"):
+        instant(store, 'abs({__name__=~"a|b"})')
 
 
 def test_a_scope_narrows_an_answer(store: Store) -> None:
     store_samples(store, [Sample({"__name__": "up", "namespace": name}, BASE_MS, 1.0) for name in ("shop", "bank")])
     scope = Scope(None, frozenset({"shop"}), frozenset({Signal.METRICS}))
-    vector = instant(store, "up", 0, scope)
-    assert isinstance(vector, Vector)
-    assert [sample.labels["namespace"] for sample in vector.samples] == ["shop"]
+    found = vector(instant(store, "up", 0, scope))
+    assert [dict(labels)["namespace"] for labels in found] == ["shop"]
 
 
 def test_limits_are_told_and_nothing_is_cut(store: Store) -> None:
     store_samples(store, [sample for n in range(3) for sample in series(cpu(str(n)), (0, 1.0), (1, 2.0))])
 
-    def asked(limits: MetricLimits, query: str, end: int | None = None) -> Vector | Matrix:
+    def asked(limits: MetricLimits, query: str, end: int | None = None) -> Answer:
         metrics = Metrics(store, limits=limits)
         if end is None:
             return asyncio.run(metrics.instant(query, BASE_MS + 1000, EVERYTHING))

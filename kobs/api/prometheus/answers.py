@@ -8,7 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kobs import telemetry
-from kobs.errors import KobsError, LimitError, QueryError, RetryableError, UnsupportedQueryError
+from kobs.errors import (
+    KobsError,
+    LimitError,
+    QueryError,
+    QueryEvaluationError,
+    RetryableError,
+    UnsupportedQueryError,
+)
 from kobs.query.metrics import QueryTimeoutError, ResolutionError
 from kobs.query.promql.values import Annotations
 
@@ -72,7 +79,7 @@ def error_answer(error: KobsError) -> Response:
     said = str(error)
     if isinstance(error, NotFoundError):
         kind, status = "not_found", 404
-    elif isinstance(error, UnsupportedQueryError):
+    elif isinstance(error, UnsupportedQueryError | QueryEvaluationError):
         kind, status = "execution", 422
     elif isinstance(error, ParameterError | ResolutionError):
         kind, status = "bad_data", 400

@@ -23,6 +23,7 @@ _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d
 _INTEGER = re.compile(r"[+-]?\d+")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LARGEST_MS = 2**63 // 1_000_000
+_EMPTY_SELECTOR = "vector selector must contain at least one non-empty matcher"
 _FORM = "application/x-www-form-urlencoded"
 # What Prometheus itself prints for the ends of all time, which no calendar of four digits reaches.
 _ENDS_OF_TIME = {"-292273086-05-16T16:47:06Z": FIRST_MS, "292277025-08-18T07:12:54.999999999Z": LAST_MS}
@@ -175,6 +176,8 @@ def parse_selector(text: str) -> VectorSelector:
     try:
         expression = parse(text)
     except QueryError as error:
+        if _EMPTY_SELECTOR in str(error):
+            raise QueryError("match[] must contain at least one non-empty matcher") from error
         raise QueryError(str(error)) from error
     if not isinstance(expression, VectorSelector):
         raise QueryError(f"expected a series selector such as up{{job='node'}}, got {text[:100]!r}")

@@ -27,7 +27,7 @@ def add(routes: APIRouter, metrics: Metrics) -> None:
     """Add the endpoints."""
 
     async def query(request: Request, given: Parameters) -> Response:
-        limit = given.limit()
+        limit = given.limit() or None
         time_ms = given.time_ms("time", default_ms=time.time_ns() // 1_000_000)
         question = metrics.instant(
             given.text("query"),
@@ -35,12 +35,13 @@ def add(routes: APIRouter, metrics: Metrics) -> None:
             scope_of(request),
             timeout_seconds=given.timeout_seconds(),
             lookback_ms=given.lookback_ms(),
+            limit=limit,
         )
         found = await while_connected(request, question)
-        return await asyncio.to_thread(_answer, request, found, limit=limit, stats=given.text("stats"), is_range=False)
+        return await asyncio.to_thread(_answer, request, found, stats=given.text("stats"))
 
     async def query_range(request: Request, given: Parameters) -> Response:
-        limit = given.limit()
+        limit = given.limit() or None
         start_ms, end_ms = given.time_ms("start"), given.time_ms("end")
         if end_ms < start_ms:
             raise ParameterError("end", "end timestamp must not be before start time")
@@ -52,9 +53,10 @@ def add(routes: APIRouter, metrics: Metrics) -> None:
             scope_of(request),
             timeout_seconds=given.timeout_seconds(),
             lookback_ms=given.lookback_ms(),
+            limit=limit,
         )
         found = await while_connected(request, question)
-        return await asyncio.to_thread(_answer, request, found, limit=limit, stats=given.text("stats"), is_range=True)
+        return await asyncio.to_thread(_answer, request, found, stats=given.text("stats"))
 
     async def query_exemplars(request: Request, given: Parameters) -> Response:
         """Answer that there are none: kobs keeps no exemplars."""
@@ -88,46 +90,27 @@ def _parsed(given: Parameters) -> None:
         raise QueryError(str(error)) from error
 
 
-def _answer(request: Request, found: Answer, *, limit: int, stats: str, is_range: bool) -> Response:
+def _answer(request: Request, found: Answer, *, stats: str) -> Response:
     """Render an answer, in a thread: a large one takes long."""
-    value, is_truncated = _limited(found.value, limit)
-    kind, result = _result(value, found, is_range=is_range)
+    kind, result = _result(found)
     parts = [b'{"resultType":"', kind, b'","result":', result]
     if stats:
-        parts += [b',"stats":', statistics_json(found, is_whole=stats == "all")]
-    return answer(request, b"".join([*parts, b"}"]), annotations=found.annotations, is_truncated=is_truncated)
+        parts += [b',"stats":', statistics_json(found.statistics)]
+    return answer(request, b"".join([*parts, b"}"]), annotations=found.annotations)
 
 
-def _limited(value: Scalar | Text | Block | Points, limit: int) -> tuple[Scalar | Text | Block | Points, bool]:
-    """Return a value with at most `limit` series (0 is no limit), and whether some were left out."""
-    if not limit or isinstance(value, Scalar | Text):
-        return value, False
-    if isinstance(value, Points):
-        if len(value.labels) <= limit:
-            return value, False
-        end = int(value.bounds[limit])
-        points = Points(value.labels[:limit], value.bounds[: limit + 1], value.times_ms[:end], value.values[:end])
-        return points, True
-    shown = value.present.any(axis=1).nonzero()[0]
-    if len(shown) <= limit:
-        return value, False
-    kept = shown[:limit]
-    labels = tuple(value.labels[index] for index in kept.tolist())
-    return Block(labels, value.values[kept], value.present[kept]), True
-
-
-def _result(value: Scalar | Text | Block | Points, found: Answer, *, is_range: bool) -> tuple[bytes, bytes]:
+def _result(found: Answer) -> tuple[bytes, bytes]:
     """Return the type of a result and the result, in JSON."""
-    times_ms = found.moments.times_ms()
-    if isinstance(value, Points):
-        return b"matrix", rendering.points_json(value)
-    if isinstance(value, Text):
-        at = rendering.format_time(found.moments.start_ms).encode()
-        return b"string", b"[" + at + b"," + orjson.dumps(value.value) + b"]"
-    if isinstance(value, Scalar):
-        if not is_range:
-            return b"scalar", rendering.point_json(found.moments.start_ms, float(value.values[0]))
-        return b"matrix", rendering.scalars_json(value.values, times_ms)
-    if is_range:
-        return b"matrix", rendering.matrix_json(value, times_ms)
-    return b"vector", rendering.vector_json(value, found.moments.start_ms)
+    value, moments = found.value, found.moments
+    match value:
+        case Points():
+            return b"matrix", rendering.points_json(value)
+        case Text():
+            at = rendering.format_time(moments.start_ms).encode()
+            return b"string", b"[" + at + b"," + orjson.dumps(value.value) + b"]"
+        case Scalar():
+            return b"scalar", rendering.point_json(moments.start_ms, float(value.values[0]))
+        case Block() if found.is_range:
+            return b"matrix", rendering.matrix_json(value, moments.times_ms())
+        case Block():
+            return b"vector", rendering.vector_json(value, moments.start_ms)

@@ -98,24 +98,18 @@ def vector_json(block: Block, time_ms: int) -> bytes:
 def matrix_json(block: Block, times_ms: NDArray[np.int64]) -> bytes:
     """Return the series of a block that are present at any moment, as a matrix' `result`."""
     heads = _heads(times_ms.tolist())
-    whole = block.present.all(axis=1).tolist()
-    some = block.present.any(axis=1).tolist()
+    counts = block.present.sum(axis=1).tolist()
     found = []
     for index, labels in enumerate(block.labels):
-        if not some[index]:
+        if not counts[index]:
             continue
         values = block.values[index]
-        if whole[index]:
+        if counts[index] == len(heads):
             found.append(_series_json(labels, heads, values))
         else:
             present = block.present[index]
             found.append(_series_json(labels, list(compress(heads, present.tolist())), values[present]))
     return _array(found)
-
-
-def scalars_json(values: NDArray[np.float64], times_ms: NDArray[np.int64]) -> bytes:
-    """Return a scalar at each moment as the `result` of a range query: one series without labels."""
-    return _array([_series_json((), _heads(times_ms.tolist()), values)])
 
 
 def points_json(points: Points) -> bytes:

@@ -25,8 +25,10 @@ from kobs.api.prometheus.answers import answer
 from kobs.api.prometheus.endpoint import add_endpoint
 from kobs.api.prometheus.parameters import Parameters
 from kobs.api.security import scope_of
+from kobs.config import Settings
 from kobs.errors import QueryError
 from kobs.query.metric_catalog import MetricCatalog
+from kobs.query.metrics import LOOKBACK_MS
 
 API_VERSION = "3.8.0"
 """The Prometheus whose API kobs answers."""
@@ -47,6 +49,26 @@ class ServerFacts:
     configuration: Mapping[str, object]
     """The parts of Prometheus' configuration file that a server has."""
     started: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ServerFacts":
+        """Return the facts of a server with these settings."""
+        days = settings.storage.metrics_keep_days
+        retention = f"{days}d" if days else "0s"
+        seconds = f"{settings.agent.host_metrics_seconds:g}s"
+        labels = {"external_labels": {"cluster": settings.cluster}} if settings.cluster else {}
+        return cls(
+            retention=retention,
+            flags={
+                "log.level": settings.log.level,
+                "query.lookback-delta": f"{LOOKBACK_MS // 60_000}m",
+                "query.timeout": f"{settings.storage.query_timeout_seconds:g}s",
+                "storage.tsdb.retention.time": retention,
+                "web.enable-remote-write-receiver": "true",
+                "web.listen-address": settings.server.listen,
+            },
+            configuration={"global": {"scrape_interval": seconds, "evaluation_interval": "1m", **labels}},
+        )
 
 
 def add(routes: APIRouter, catalog: MetricCatalog, facts: ServerFacts) -> None:

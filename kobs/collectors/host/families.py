@@ -24,6 +24,7 @@ _UNITS = {
 _HELP = {
     "node_arp_entries": "Neighbours known by ARP on the network device.",
     "node_bcache_": "Block cache: {rest}.",
+    "node_bcachefs_": "Bcachefs file system: {rest}.",
     "node_bonding_active": "Devices of the bond whose link is up.",
     "node_bonding_slaves": "Devices of the bond.",
     "node_boot_time_seconds": "When the machine started, in Unix time.",

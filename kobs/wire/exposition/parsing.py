@@ -80,6 +80,8 @@ class Parser:
         """Samples with a time of their own, in the order of the exposition."""
         self.left_out = array("i")
         """Numbers of samples that are not wanted, one a line."""
+        self.refused = 0
+        """Whether `resolve` refused a series, which ended the reading: 1, or 0."""
         self.told: list[MetaLine] = []
         """What is said of families and was not in `meta`."""
 
@@ -118,7 +120,7 @@ class Parser:
         kind = self._kind
         try:
             self._read_quickly(lines)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, KobsError):
             self._kind = kind
             self._read_carefully(lines)
         self._lines += count
@@ -207,7 +209,12 @@ class Parser:
                 samples.append(sample)
                 numbers.append(self._number(sample))
             except ValueError as error:
+                self._add_samples(numbers, samples[: len(numbers)])
                 raise ExpositionError(at, str(error)) from None
+            except KobsError:
+                self.refused = 1
+                self._add_samples(numbers, samples[: len(numbers)])
+                raise
         self._add_samples(numbers, samples)
 
     def _read_hash(self, line: bytes) -> None:

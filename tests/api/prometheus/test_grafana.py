@@ -40,15 +40,11 @@ REQUESTS: tuple[tuple[str, str, dict[str, str], int], ...] = (
 POSTED = {"query_range", "query", "series", "labels", "query_exemplars", "format_query"}
 
 
-@pytest.mark.parametrize(("path", "example", "parameters", "status"), REQUESTS, ids=[each[1] for each in REQUESTS])
+@pytest.mark.parametrize("asked", REQUESTS, ids=[each[1] for each in REQUESTS])
 def test_an_answer_has_the_recorded_shape(
-    api: Api,
-    recorded: Callable[[str], Path],
-    path: str,
-    example: str,
-    parameters: dict[str, str],
-    status: int,
+    api: Api, recorded: Callable[[str], Path], asked: tuple[str, str, dict[str, str], int]
 ) -> None:
+    path, example, parameters, status = asked
     text = (recorded("grafana-datasources") / "examples" / f"{example}.json").read_text()
     answers = [api.get(path, **parameters)]
     if path in POSTED:

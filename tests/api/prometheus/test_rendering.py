@@ -91,12 +91,6 @@ def test_samples_keep_their_own_times() -> None:
     ]
 
 
-def test_a_scalar_over_time_is_a_series_without_labels() -> None:
-    assert rendering.scalars_json(np.array([1.0, 2.0]), np.array([0, 60_000])) == (
-        b'[{"metric":{},"values":[[0,"1"],[60,"2"]]}]'
-    )
-
-
 def test_nothing_is_an_empty_list() -> None:
     nothing = Block((), np.zeros((0, 2)), np.zeros((0, 2), dtype=np.bool_))
     assert rendering.matrix_json(nothing, np.array([0, 1])) == b"[]"

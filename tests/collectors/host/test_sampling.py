@@ -8,9 +8,10 @@ import pytest
 
 from kobs.collectors.host.families import family_of
 from kobs.collectors.host.points import Point
-from kobs.collectors.host.reading import HostReader
+from kobs.collectors.host.reading import HostReader, collectors
 from kobs.collectors.host.roots import Roots
-from kobs.collectors.host.sampling import Target, next_due_ms, sample_time_ms
+from kobs.collectors.host.sampling import Target, next_due_ms, roots_of, sample_time_ms
+from kobs.config import AgentSettings
 from kobs.model.samples import STALE_NAN_BITS, MetricType
 from kobs.telemetry import REGISTRY
 
@@ -51,6 +52,32 @@ def test_all_parts_of_this_machine_can_be_read() -> None:
     } <= names
 
 
+def test_what_a_machine_does_not_have_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reader = HostReader(Roots(tmp_path, tmp_path), named={"hwmon": collectors()["hwmon"]})
+    failures = unreadable("hwmon")
+    success = {point.labels: point.value for point in reader.read() if point.name == "node_scrape_collector_success"}
+    assert success[("collector", "hwmon"),] == 0.0
+    assert unreadable("hwmon") == failures
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "root"),
+    [
+        ({}, ""),
+        ({"proc": "/host/proc"}, "/host/proc/1/root"),
+        ({"proc": "/host/proc", "rootfs": "/host/root"}, "/host/root"),
+        ({"proc": "/host/proc", "rootfs": "/"}, ""),
+    ],
+    ids=["on the machine", "in a container", "with its root mounted", "with the host's mounts"],
+)
+def test_where_the_host_is(settings: dict[str, str], root: str) -> None:
+    roots = roots_of(AgentSettings.model_validate(settings))
+    assert roots.root == root
+    assert str(roots.proc) == settings.get("proc", "/proc")
+    assert str(roots.udev) == "/run/udev/data"
+
+
 def test_roots_can_be_elsewhere(proc: Path) -> None:
     (proc / "loadavg").write_bytes(b"1.50 2.50 3.50 1/1 1\n")
     points = {point.name: point.value for point in HostReader(Roots(proc)).read()}
@@ -72,7 +99,11 @@ def test_what_cannot_be_read_leaves_out_its_part_only(proc: Path, file: str, par
     before = {point.name for point in reader.read()}
     shutil.move(proc / file, proc / "away")
     failures = unreadable(part)
-    after = {point.name for point in reader.read()}
+    points = reader.read()
+    after = {point.name for point in points}
+    success = {point.labels[0][1]: point.value for point in points if point.name == "node_scrape_collector_success"}
+    assert success[part] == 0.0
+    assert success["cpu"] == 1.0
     assert lost in before - after
     assert "node_cpu_seconds_total" in after
     assert unreadable(part) == failures + 1

@@ -25,31 +25,6 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 NOT_COMPARED = {
     "node_exporter_build_info": "each names its own version",
 }
-COLLECTORS_NOT_THERE = {
-    "bcachefs": "a file system that left the kernel with 6.18; its counters are 140 families",
-}
-"""Collectors of a default node_exporter that kobs does not have."""
-TO_COME = [
-    "bcache",
-    "btrfs",
-    "dmmultipath",
-    "edac",
-    "fibrechannel",
-    "hwmon",
-    "infiniband",
-    "ipvs",
-    "mdadm",
-    "nfs",
-    "nfsd",
-    "nvme",
-    "powersupplyclass",
-    "rapl",
-    "tapestats",
-    "thermal_zone",
-    "watchdog",
-    "xfs",
-    "zfs",
-]
 COMES_AND_GOES = re.compile(r"veth.*|[a-f0-9]{15}")
 """Network devices that kobs leaves out: one end of each container's network, as kube-prometheus leaves them out."""
 MOVING = re.compile(
@@ -125,7 +100,6 @@ def _is_compared(series: Series) -> bool:
     values = dict(labels)
     return (
         name not in NOT_COMPARED
-        and values.get("collector") not in {**COLLECTORS_NOT_THERE, **dict.fromkeys(TO_COME)}
         and COMES_AND_GOES.fullmatch(values.get("device", "")) is None
         # Other tests mount and unmount meanwhile.
         and (not name.startswith("node_filesystem_") or values.get("mountpoint") == "/")
