@@ -77,6 +77,7 @@ class Answer:
     """
 
     value: Scalar | Text | Block | Points
+    is_range: bool
     moments: Moments
     annotations: Annotations
     statistics: Statistics
@@ -222,7 +223,7 @@ class _Question:
             parsed - begun, begun - asked, evaluated - parsed, done - evaluated, done - asked,
             reads.samples, reads.peak_samples,
         )  # fmt: skip
-        return Answer(value, self.moments, annotations, statistics)
+        return Answer(value, is_range, self.moments, annotations, statistics)
 
 
 def _deadline(timeout_seconds: float | None, interruption: Interruption) -> Callable[[], None]:
