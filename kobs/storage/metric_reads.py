@@ -125,11 +125,11 @@ def read_samples(
 
 
 def series_condition(scope: Scope, selection: Selection) -> tuple[str, dict[str, object]]:
-    """Return the condition on metric_series that a selection's series meet, and its parameters."""
+    """Return the condition on metric_series that a selection is, and its parameters."""
     condition, parameters = where(scope, Signal.METRICS, cluster="labels['cluster']", namespace="labels['namespace']")
     conditions = [condition, "day >= toDate({first_day:String})", "day <= toDate({last_day:String})"]
-    parameters["first_day"] = _day(selection.after_ms)
-    parameters["last_day"] = _day(selection.until_ms)
+    parameters["first_day"] = day(selection.after_ms)
+    parameters["last_day"] = day(selection.until_ms)
     for number, matcher in enumerate(selection.conditions):
         value, name = f"value_{number}", f"name_{number}"
         parameters[value] = matcher.value
@@ -170,9 +170,10 @@ def _settings(timeout_seconds: float | None) -> dict[str, object]:
 
 
 def moment(time_ms: int) -> dt.datetime:
-    """Return a time as the engine's DateTime64 takes it."""
+    """Return a time as the engine's parameters take it."""
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=time_ms)
 
 
-def _day(time_ms: int) -> str:
+def day(time_ms: int) -> str:
+    """Return the day of a time."""
     return moment(time_ms).date().isoformat()
