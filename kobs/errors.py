@@ -9,6 +9,7 @@ KobsError
   x QueryError              the query's author can mend it, at `start` to `end` in its text
     + QuerySyntaxError
     + QueryTypeError
+    + QueryEvaluationError   its values do not allow an answer
     + UnsupportedQueryError  it cannot be answered exactly, so it is not answered
 """
 
@@ -68,6 +69,10 @@ class QuerySyntaxError(QueryError):
 
 class QueryTypeError(QueryError):
     """The text follows the grammar, but an expression has the wrong type."""
+
+
+class QueryEvaluationError(QueryError):
+    """The query is right, but its values do not allow an answer, such as two series with the same labels."""
 
 
 class UnsupportedQueryError(QueryError):

@@ -73,6 +73,7 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     from kobs.collectors.host.sampling import run as run_host_metrics  # noqa: PLC0415 - by role
     from kobs.collectors.logs.agent import LogAgent  # noqa: PLC0415
     from kobs.collectors.logs.state import State  # noqa: PLC0415
+    from kobs.collectors.sample_shipping import SampleShipping  # noqa: PLC0415
 
     _raise_file_limit()
     folder = settings.agent.state or settings.up.data / "agent"
@@ -80,9 +81,13 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             logs = LogAgent(settings.agent, state, cluster=settings.cluster, node=settings.node)
+            shipping = SampleShipping(
+                settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples"
+            )
             running = [
                 tasks.create_task(logs.run()),
-                tasks.create_task(run_host_metrics(settings)),
+                tasks.create_task(shipping.run()),
+                tasks.create_task(run_host_metrics(settings, shipping)),
             ]
             if parent is not None:
                 await _closed(parent)
@@ -163,7 +168,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
         labels = StreamLabels(store)
         log_ingest = LogIngest(store, settings.server, settings.storage, scope=scope)
         retention = Retention(store, settings.storage, scope=scope)
-        sample_ingest = SampleIngest(store, settings.server)
+        sample_ingest = SampleIngest(store, settings.server, settings.storage)
         tail = TailPoller(store, scope=scope, labels=labels, timeout_seconds=timeout_seconds)
         services = Services(
             settings=settings.server,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kobs.collectors.host import kernel
+from kobs.collectors.host import clock, cpu, identity, kernel
 from kobs.collectors.host.points import Point
 
 STAT = b"""\
@@ -35,7 +35,7 @@ def by_labels(points: list[Point]) -> dict[tuple[str, ...], float]:
 
 
 def test_cpu_times_are_seconds_by_cpu_and_mode() -> None:
-    points = by_labels(kernel.cpu_points(kernel.parse_cpu(STAT)))
+    points = by_labels(cpu.cpu_points(cpu.parse_cpu(STAT)))
     assert points["node_cpu_seconds_total", "0", "user"] == 202.56
     assert points["node_cpu_seconds_total", "1", "iowait"] == 22.65
     assert points["node_cpu_seconds_total", "0", "steal"] == 20.56
@@ -45,22 +45,22 @@ def test_cpu_times_are_seconds_by_cpu_and_mode() -> None:
 
 
 def test_an_old_kernel_without_guest_times_gives_zero() -> None:
-    points = by_labels(kernel.cpu_points(kernel.parse_cpu(b"cpu0 100 2 3 4 5 6 7\n")))
+    points = by_labels(cpu.cpu_points(cpu.parse_cpu(b"cpu0 100 2 3 4 5 6 7\n")))
     assert points["node_cpu_seconds_total", "0", "user"] == 1.0
     assert points["node_cpu_seconds_total", "0", "steal"] == 0.0
     assert points["node_cpu_guest_seconds_total", "0", "nice"] == 0.0
 
 
 def test_a_small_step_back_of_a_cpu_time_is_held() -> None:
-    before = kernel.parse_cpu(b"cpu0 100 0 0 1000 50 0 0 0 0 0\n")
-    after = kernel.parse_cpu(b"cpu0 110 0 0 999 49 0 0 0 0 0\n")
-    assert kernel.steady(before, after)["0"][:5] == (1.1, 0.0, 0.0, 10.0, 0.5)
+    before = cpu.parse_cpu(b"cpu0 100 0 0 1000 50 0 0 0 0 0\n")
+    after = cpu.parse_cpu(b"cpu0 110 0 0 999 49 0 0 0 0 0\n")
+    assert cpu.steady(before, after)["0"][:5] == (1.1, 0.0, 0.0, 10.0, 0.5)
 
 
 def test_a_cpu_that_was_taken_out_begins_anew() -> None:
-    before = kernel.parse_cpu(b"cpu0 100 0 0 1000 50 0 0 0 0 0\n")
-    after = kernel.parse_cpu(b"cpu0 1 0 0 10 0 0 0 0 0 0\ncpu1 2 0 0 0 0 0 0 0 0 0\n")
-    assert kernel.steady(before, after) == after
+    before = cpu.parse_cpu(b"cpu0 100 0 0 1000 50 0 0 0 0 0\n")
+    after = cpu.parse_cpu(b"cpu0 1 0 0 10 0 0 0 0 0 0\ncpu1 2 0 0 0 0 0 0 0 0 0\n")
+    assert cpu.steady(before, after) == after
 
 
 def test_the_system_as_a_whole() -> None:
@@ -90,7 +90,7 @@ def test_load_files_and_time() -> None:
     assert [point.value for point in kernel.load_points(b"4.25 2.80 2.17 3/512 4711\n")] == [4.25, 2.8, 2.17]
     assert [point.name for point in kernel.load_points(b"0 0 0 1/1 1\n")] == ["node_load1", "node_load5", "node_load15"]
     assert by_labels(kernel.file_points(b"1704\t0\t2466165\n"))["node_filefd_maximum",] == 2466165.0
-    assert kernel.time_points(1.5) == [Point("node_time_seconds", 1.5)]
+    assert clock.time_points(1.5) == [Point("node_time_seconds", 1.5)]
 
 
 def test_uname_has_its_parts_as_labels() -> None:
@@ -101,7 +101,7 @@ def test_uname_has_its_parts_as_labels() -> None:
         "osrelease": b"6.1.0-31-amd64\n",
         "version": b"#1 SMP\n",
     }
-    (point,) = kernel.uname_points(files, machine="x86_64")
+    (point,) = identity.uname_points(files, machine="x86_64")
     assert point.value == 1.0
     assert dict(point.labels) == {
         "domainname": "(none)",
@@ -118,7 +118,7 @@ def test_uname_has_its_parts_as_labels() -> None:
     [
         lambda: kernel.memory_points(b"MemTotal: many kB\n"),
         lambda: kernel.load_points(b""),
-        lambda: kernel.parse_cpu(b"cpu0 x\n"),
+        lambda: cpu.parse_cpu(b"cpu0 x\n"),
         lambda: kernel.file_points(b"1\n"),
     ],
     ids=["memory", "load", "cpu", "files"],
