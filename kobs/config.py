@@ -159,11 +159,24 @@ def _listen(address: str) -> str:
     return address
 
 
+def _optional_listen(address: str) -> str:
+    return _listen(address) if address else address
+
+
 def _host_and_port(address: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\s\[\]/]*)):(\d{1,5})", address)
     if found is None or int(found[3]) > 65535:
         raise ValueError("expected HOST:PORT such as 127.0.0.1:9700 or [::1]:9700")
     return found[1] or found[2] or "0.0.0.0", int(found[3])  # noqa: S104 - ":9700" says so; check_listen guards it
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1)]
@@ -226,6 +239,10 @@ class StorageSettings(Section):
     """Other retention for some namespaces: a list of `namespace` (RE2 pattern, whole name) and `days`; the first match
     wins. Empty: `keep_days` for all."""
 
+    metrics_keep_days: Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=36_500)] = 15
+    """Days that samples are kept: enough for the dashboards and alerts of two weeks at little disk. It counts for all
+    samples, those that are there too. 0: for ever."""
+
 
 class ServerSettings(Section):
     """The server: ingest and API."""
@@ -260,6 +277,10 @@ class ServerSettings(Section):
     insert_rows: Count = 50_000
     """Rows that make an insert at once, without waiting: large enough for few parts, small enough for memory."""
 
+    sample_delay_ms: Milliseconds = 1000
+    """Milliseconds that samples wait for others before an insert: their senders wait too, and a second costs a tenth of
+    what small inserts do."""
+
     search_max_rows: Count = 5000
     """Rows of one page of a log search, at most: what a screen can show and a browser can hold."""
 
@@ -272,13 +293,7 @@ class ServerSettings(Section):
 
     def is_loopback(self) -> bool:
         """Tell whether only this machine can reach `listen`."""
-        host, _ = self.address()
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.address()[0])
 
 
 class Multiline(Section):
@@ -362,8 +377,38 @@ class AgentSettings(Section):
     all given must match; the first rule that does wins) and `start` (RE2 pattern of a first line). Empty: known stack
     traces and indented lines are joined without it."""
 
+    spool_bytes: Bytes = 512 * _MIB
+    """Bytes on disk of samples that wait while no server takes any; beyond it the oldest are dropped, recorded as
+    `spool_full`. The samples of a node with 10,000 series at four a minute for about a day."""
+
     host_metrics_seconds: Seconds = 15
     """Seconds between two samples of CPU, memory, disks and network: four a minute, as dashboards expect."""
+
+    scrape_config: OptionalPath = None
+    """File with what to scrape, in the form of Prometheus' own configuration (`global` and `scrape_configs`), read
+    again when it changes. None: no targets but the machine and the agent itself."""
+
+    scrape_body_bytes: Bytes = 256 * _MIB
+    """Bytes of one target's answer, uncompressed, where its job sets no `body_size_limit`: more than the largest
+    clusters' state shows, and an end to what has none."""
+
+    scrape_samples: Count = 500_000
+    """Samples that one target may show, where its job sets no `sample_limit`: what fits into the memory of a node's
+    agent. Above it the scrape fails, as with a `sample_limit`."""
+
+    strict_openmetrics: bool = False
+    """Whether an answer in OpenMetrics that breaks a rule of the specification fails the scrape, also where a
+    Prometheus takes it. False: programs in wide use break some."""
+
+    own_metrics_seconds: Annotated[float, BeforeValidator(_duration(1000)), Field(ge=0, allow_inf_nan=False)] = 15
+    """Seconds between two samples of the agent's own metrics: as of everything else. 0: none."""
+
+    listen: Annotated[str, AfterValidator(_optional_listen)] = "127.0.0.1:9701"
+    """Address on which the agent answers for its own `/metrics`, HOST:PORT: loopback, beside the server's. Port 0 takes
+    a free one; empty: none. One that is in use is told as a problem, and the agent goes on without."""
+
+    listen_token: OptionalToken = None
+    """Bearer token that a request to `agent.listen` must carry; required for an address that is not loopback."""
 
     proc: Folder = Path("/proc")
     """Where the host's /proc is mounted; another path in a container."""
@@ -371,8 +416,28 @@ class AgentSettings(Section):
     sys: Folder = Path("/sys")
     """Where the host's /sys is mounted; another path in a container."""
 
+    rootfs: OptionalPath = None
+    """Where the host's / is mounted, for file systems and os-release; None: seen through the host's first process,
+    `agent.proc`/1/root, where `agent.proc` is not /proc, and / itself else."""
+
+    udev: OptionalPath = Path("/run/udev/data")
+    """Folder of udev's data about disks, another one in a container; None: models and serial numbers are not shown."""
+
+    textfiles: Strings = ()
+    """Folders, or globs of folders, whose files `*.prom` hold further metrics of this machine, in Prometheus' text
+    format. Empty: none are read."""
+
+    def address(self) -> tuple[str, int] | None:
+        """Return host and port of `listen`; None where it is empty."""
+        return _host_and_port(self.listen) if self.listen else None
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.listen and self.listen_token is None and not _is_loopback(_host_and_port(self.listen)[0]):
+            raise ValueError(
+                f"agent.listen {self.listen} is open to other machines; expected agent.listen_token to be set, or a"
+                " loopback address such as 127.0.0.1:9701"
+            )
         if self.token is not None and self.token_file is not None:
             raise ValueError("expected one of agent.token and agent.token_file, not both")
         if self.request_bytes < self.max_line_bytes:

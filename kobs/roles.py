@@ -73,16 +73,34 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     from kobs.collectors.host.sampling import run as run_host_metrics  # noqa: PLC0415 - by role
     from kobs.collectors.logs.agent import LogAgent  # noqa: PLC0415
     from kobs.collectors.logs.state import State  # noqa: PLC0415
+    from kobs.collectors.metrics_listener import MetricsListener  # noqa: PLC0415
+    from kobs.collectors.sample_shipping import SampleShipping  # noqa: PLC0415
+    from kobs.collectors.scraping.agent import Scraping  # noqa: PLC0415
+    from kobs.collectors.scraping.reporting import TargetReporting  # noqa: PLC0415
 
     _raise_file_limit()
     folder = settings.agent.state or settings.up.data / "agent"
     state = State(folder)
     try:
         async with asyncio.TaskGroup() as tasks:
-            logs = LogAgent(settings.agent, state, cluster=settings.cluster, node=settings.node)
+            shipping = SampleShipping(
+                settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples"
+            )
+            listener = MetricsListener(settings.agent)
+            await listener.start()
+            scraping = Scraping(settings, shipping, own_address=listener.address)
+
+            def problems() -> list[str]:
+                return [problem for problem in (listener.problem, shipping.problem, *scraping.problems()) if problem]
+
+            logs = LogAgent(settings.agent, state, cluster=settings.cluster, node=settings.node, problems=problems)
             running = [
                 tasks.create_task(logs.run()),
-                tasks.create_task(run_host_metrics(settings)),
+                tasks.create_task(shipping.run()),
+                tasks.create_task(run_host_metrics(settings, shipping)),
+                tasks.create_task(scraping.run()),
+                tasks.create_task(TargetReporting(settings, scraping).run()),
+                tasks.create_task(_watch_loop_lag()),
             ]
             if parent is not None:
                 await _closed(parent)
@@ -146,14 +164,17 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     """Open the store, start ingest and API, and close them in the other order."""
     from kobs.api.app import Services, create_app  # noqa: PLC0415 - by role
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
+    from kobs.ingest.remote_write import RemoteWriteIngest  # noqa: PLC0415
     from kobs.ingest.retention import Retention  # noqa: PLC0415
     from kobs.ingest.samples import SampleIngest  # noqa: PLC0415
+    from kobs.ingest.targets import TargetIngest  # noqa: PLC0415
     from kobs.query.labels import StreamLabels  # noqa: PLC0415
     from kobs.query.ledger import Ledger  # noqa: PLC0415
     from kobs.query.logs import LogSearch  # noqa: PLC0415
     from kobs.query.metrics import Metrics  # noqa: PLC0415
     from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
+    from kobs.query.targets import TargetView  # noqa: PLC0415
     from kobs.query.verify import Verify  # noqa: PLC0415
 
     store = await asyncio.to_thread(_open_store, settings)
@@ -163,17 +184,20 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
         labels = StreamLabels(store)
         log_ingest = LogIngest(store, settings.server, settings.storage, scope=scope)
         retention = Retention(store, settings.storage, scope=scope)
-        sample_ingest = SampleIngest(store, settings.server)
+        sample_ingest = SampleIngest(store, settings.server, settings.storage)
         tail = TailPoller(store, scope=scope, labels=labels, timeout_seconds=timeout_seconds)
         services = Services(
             settings=settings.server,
             log_ingest=log_ingest,
             metrics_ingest=sample_ingest,
+            remote_write=RemoteWriteIngest(sample_ingest, store, settings.server),
             log_search=LogSearch(store, labels=labels, timeout_seconds=timeout_seconds),
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
             metrics=Metrics(store),
+            targets_ingest=TargetIngest(store),
+            targets=TargetView(store),
             verify=Verify(store),
         )
         web = _web_server(create_app(services))
@@ -335,6 +359,8 @@ async def _start_agent(settings: Settings, url: str, pipe: int) -> asyncio.subpr
     arguments += ["--state", str(settings.agent.state or settings.up.data / "agent")]
     if settings.cluster:
         arguments += ["--cluster", settings.cluster]
+    if settings.agent.scrape_config is not None:
+        arguments += ["--scrape-config", str(settings.agent.scrape_config)]
     environment = dict(config.environment())
     if settings.server.token is not None:
         environment["KOBS_AGENT__TOKEN"] = settings.server.token.get_secret_value()

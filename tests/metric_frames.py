@@ -6,8 +6,9 @@ from array import array
 from collections.abc import Sequence
 from typing import Self
 
-from kobs.config import ServerSettings
+from kobs.config import ServerSettings, StorageSettings
 from kobs.ingest.samples import SampleIngest
+from kobs.model.labels import canonical
 from kobs.model.samples import Sample
 from kobs.storage.clickhouse import Store
 from kobs.wire.samples import JobFamily, SampleAnswer, SampleRequest, encode
@@ -22,20 +23,25 @@ def frame(
     *,
     session: str = "session",
     series: Sequence[dict[str, str]] | None = None,
-    first_series: int = 0,
+    told: int = 0,
     families: Sequence[JobFamily] = (),
     numbers: Sequence[int] | None = None,
 ) -> bytes:
-    """Return a frame that registers the samples' series (or those given) and holds the samples."""
+    """Return a frame that tells the samples' series (or those given) and holds the samples.
+
+    The series' numbers follow those of the series that were `told` before.
+    """
     known: list[dict[str, str]] = []
     for sample in samples:
         if sample.labels not in known:
             known.append(sample.labels)
+    telling = [canonical(labels) for labels in (known if series is None else series)]
     request = SampleRequest(
         session=session,
         node="worker-1",
-        first_series=first_series,
-        series=list(known if series is None else series),
+        told=told,
+        series=telling,
+        numbers=list(range(told, told + len(telling))),
         families=list(families),
         count=len(samples),
     )
@@ -50,9 +56,11 @@ def frame(
 class Accepting:
     """An ingest that runs while the block lasts; its frames are accepted in turns."""
 
-    def __init__(self, store: Store, settings: ServerSettings | None = None) -> None:
+    def __init__(
+        self, store: Store, settings: ServerSettings | None = None, storage: StorageSettings | None = None
+    ) -> None:
         self._runner = asyncio.Runner()
-        self._ingest = SampleIngest(store, settings or ServerSettings(insert_delay_ms=0))
+        self._ingest = SampleIngest(store, settings or ServerSettings(sample_delay_ms=0), storage or StorageSettings())
 
     def __enter__(self) -> Self:
         self._runner.__enter__()

@@ -74,11 +74,11 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def running_prometheus(folder: Path, *arguments: str) -> Iterator[Prometheus]:
+def running_prometheus(folder: Path, *arguments: str, configuration: str = _CONFIG) -> Iterator[Prometheus]:
     """Run a Prometheus while the block runs, its data in `folder`."""
     program = peer("prometheus")
     config = folder / "prometheus.yml"
-    config.write_text(_CONFIG)
+    config.write_text(configuration)
     port = free_port()
     with (
         (folder / "prometheus.out").open("wb") as output,

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 import kobs
-from kobs.api import errors, ledger, logs, prometheus, ship, status
+from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status, targets
 from kobs.api.security import Security
 from kobs.api.ship import FrameIngest
 from kobs.config import ServerSettings
 from kobs.ingest.logs import LogIngest
+from kobs.ingest.remote_write import RemoteWriteIngest
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
 from kobs.query.metrics import Metrics
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
+from kobs.query.targets import TargetView
 from kobs.query.verify import Verify
 
 
@@ -30,8 +32,12 @@ class Services:
     status: StatusReader
     verify: Verify
     metrics_ingest: FrameIngest | None = None
+    remote_write: RemoteWriteIngest | None = None
     metrics: Metrics | None = None
     """None for a server without metrics."""
+    targets_ingest: FrameIngest | None = None
+    targets: TargetView | None = None
+    """None for a server that agents tell of no targets."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -42,6 +48,10 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     for part in (logs, ship, status, ledger):
         app.include_router(part.router(services))
+    if services.targets is not None:
+        app.include_router(targets.router(services.targets))
     if services.metrics is not None:
         app.include_router(prometheus.router(services.metrics))
+    if services.remote_write is not None:
+        app.include_router(remote_write.router(services.remote_write, services.settings))
     return app

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from kobs import telemetry
+from kobs.api.bodies import read_body
 from kobs.api.errors import error_answer, retry_answer
 from kobs.errors import KobsError, RejectedError
 from kobs.ingest.limits import Reason
@@ -25,7 +26,7 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 class FrameIngest(Protocol):
-    """What takes frames: the ingest of logs and that of samples."""
+    """What takes frames: the ingests of logs, samples and targets."""
 
     async def accept(self, frame: bytes) -> object:
         """Store what a frame holds and return the answer, which msgspec can write."""
@@ -50,6 +51,13 @@ def router(services: "Services") -> APIRouter:
         async def samples(request: Request) -> Response:
             return await _accept(services, request, samples_ingest.accept, signal="samples")
 
+    targets_ingest = services.targets_ingest
+    if targets_ingest is not None:
+
+        @routes.post("/targets")
+        async def targets(request: Request) -> Response:
+            return await _accept(services, request, targets_ingest.accept, signal="targets")
+
     return routes
 
 
@@ -61,7 +69,7 @@ async def _accept(
     seconds = services.settings.request_timeout_seconds
     try:
         async with asyncio.timeout(seconds):
-            frame = await _body(request, limit=limit)
+            frame = await read_body(request, limit=limit)
     except TimeoutError:
         return error_answer(
             "request_timeout",
@@ -88,16 +96,3 @@ async def _accept(
         # whatever it is, the sender still has the frame
         return retry_answer(error)
     return Response(msgspec.json.encode(answer), media_type="application/json")
-
-
-async def _body(request: Request, *, limit: int) -> bytes | None:
-    """Return a request's body, or None as soon as it is larger than the limit."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            return None
-    return bytes(body)

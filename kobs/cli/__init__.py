@@ -20,6 +20,7 @@ _COMMANDS = {
     "server": "Take in what agents ship, and answer questions about it.",
     "verify": "Check that every log line that was seen is stored exactly once.",
     "logs": "Search logs, or follow them.",
+    "targets": "Show what is scraped, and how the last scrape of each target went.",
     "config": "Show every setting, its value and where it came from.",
     "version": "Show the version.",
 }

@@ -13,6 +13,12 @@ from kobs.cli.options import load_settings
 )
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder for positions.")
 @click.option("--pod-logs", type=click.Path(path_type=Path), metavar="DIR", help="Folder of container logs.")
+@click.option(
+    "--scrape-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What to scrape, in the form of Prometheus' own configuration.",
+)
 @click.option("--node", metavar="NAME", help="Name of this node; the host's name without it.")
 @click.option("--cluster", metavar="NAME", help="Name of the cluster, a label of everything from here.")
 @click.option("--parent-pipe", type=int, hidden=True)
@@ -22,6 +28,7 @@ def command(  # noqa: PLR0917 - click passes options by name
     servers: tuple[str, ...],
     state: Path | None,
     pod_logs: Path | None,
+    scrape_config: Path | None,
     node: str | None,
     cluster: str | None,
     parent_pipe: int | None,
@@ -33,6 +40,7 @@ def command(  # noqa: PLR0917 - click passes options by name
             "agent.servers": servers,
             "agent.state": state,
             "agent.pod_logs": pod_logs,
+            "agent.scrape_config": scrape_config,
             "node": node,
             "cluster": cluster,
         },

@@ -22,6 +22,12 @@ _BEHIND_BYTES = 1024 * 1024
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of all data.")
 @click.option("--listen", metavar="HOST:PORT", help="Address to listen on.")
 @click.option("--no-collect", is_flag=True, help="Only the server side: do not observe this machine.")
+@click.option(
+    "--scrape-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What to scrape, in the form of Prometheus' own configuration.",
+)
 @click.option("--node", metavar="NAME", help="Name of this machine; the host's name without it.")
 @click.option("--cluster", metavar="NAME", help="Name of the cluster, a label of everything from here.")
 @click.pass_context
@@ -30,6 +36,7 @@ def command(  # noqa: D103, PLR0917 - the help says it; click passes options by 
     data: Path | None,
     listen: str | None,
     no_collect: bool,  # noqa: FBT001 - click passes flags by name
+    scrape_config: Path | None,
     node: str | None,
     cluster: str | None,
 ) -> None:
@@ -39,6 +46,7 @@ def command(  # noqa: D103, PLR0917 - the help says it; click passes options by 
             "up.data": data,
             "server.listen": listen,
             "up.collect": False if no_collect else None,
+            "agent.scrape_config": scrape_config,
             "node": node,
             "cluster": cluster,
         },

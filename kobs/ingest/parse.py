@@ -5,6 +5,7 @@ changed, and what is not plainly said is not guessed: a word in the middle of a 
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ _SEVERITY |= {b"t": "trace", b"d": "debug", b"i": "info", b"w": "warn", b"e": "e
 _KLOG = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal"}
 _SYSLOG = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
 
-_SCAN_BYTES = 256
+SCAN_BYTES = 256
 """How far from its beginning a line that is not JSON may say its severity."""
 _DECODE_BYTES = 65_536
 """A longer JSON line is not decoded only to find a key behind other objects."""
@@ -85,6 +86,11 @@ def severity(body: bytes) -> str:
 def _json_severity(body: bytes) -> str:
     at = body.find(b'"level"')
     end = at + 7
+    if at > 0 and body[end : end + 2] == b':"' and body.find(b"{", 1, at) < 0:
+        # By far the most: no pattern is needed to read a known word.
+        word = body[end + 2 : body.find(b'"', end + 2)]
+        if word in _SEVERITY:
+            return _SEVERITY[word]
     if at < 0:
         found = _KEY.search(body)
         if found is None:
@@ -135,7 +141,7 @@ def _severity_of(word: bytes | None, number: bytes | None) -> str:
 def _text_severity(body: bytes) -> str:
     if body[:1].islower() and body.find(b"=", 0, 16) > 0 and (word := _logfmt_severity(body)):
         return word
-    found = _TEXT_LEVEL.match(body, 0, _SCAN_BYTES)
+    found = _TEXT_LEVEL.match(body, 0, SCAN_BYTES)
     if found is not None:
         return _SEVERITY.get((found[1] or found[2] or found[3]).lower(), "")
     if (b"l=" in body or b"y=" in body) and (word := _logfmt_severity(body)):
@@ -149,7 +155,7 @@ def _text_severity(body: bytes) -> str:
 
 def _logfmt_severity(body: bytes) -> str:
     for key in _LOGFMT_KEYS:
-        at = body.find(key, 0, _SCAN_BYTES)
+        at = body.find(key, 0, SCAN_BYTES)
         if at < 0:
             continue
         value = _LOGFMT_VALUE.match(body, at + len(key))
@@ -168,9 +174,9 @@ def _logfmt_severity(body: bytes) -> str:
 
 def _syslog_severity(body: bytes) -> str:
     """Return the severity of what follows a syslog head, else that of the head's priority."""
-    head = _SYSLOG_HEAD.match(body, 0, _SCAN_BYTES)
+    head = _SYSLOG_HEAD.match(body, 0, SCAN_BYTES)
     if head is not None and head.end() < len(body):
-        rest = body[head.end() : head.end() + _SCAN_BYTES]
+        rest = body[head.end() : head.end() + SCAN_BYTES]
         found = "" if _SYSLOG_HEAD.match(rest) else severity(rest)
         if found:
             return found
@@ -180,10 +186,13 @@ def _syslog_severity(body: bytes) -> str:
     return _SYSLOG[int(priority[1]) & 7]
 
 
+# It begins with the letters that all spellings share: looking for them is ten times as fast as looking for a class.
 _TRACE_KEY = re.compile(
-    rb"(?<![A-Za-z0-9_])[tT]race(?:[_.-]?[iI][dD]|parent|(?<=logging\.googleapis\.com/trace))"
+    rb"race(?<=[tT]race)(?<![A-Za-z0-9_].race)(?="
+    rb"(?:[_.-]?[iI][dD]|parent|(?<=logging\.googleapis\.com/trace))"
     rb"(?:\\?\")?\s{0,8}[:=]\s{0,8}(?:\\?\")?(?:projects/[^\s\"/]{1,64}/traces/|00-)?"
-    rb"([0-9A-Fa-f]{32}|[0-9A-Fa-f]{16})(?![0-9A-Za-z])"
+    rb"([0-9A-Fa-f]{32}|[0-9A-Fa-f]{16})(?![0-9A-Za-z]))",
+    re.DOTALL,
 )
 _NO_TRACE = frozenset((b"0" * 16, b"0" * 32))
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?![0-9a-f-])")
@@ -194,15 +203,14 @@ def trace_id(body: bytes) -> str:
 
     Source: W3C Trace Context, section 3.2 "Traceparent Header"; Zipkin B3 propagation.
     """
-    # Looking for the letters that all spellings share is ten times as fast as looking for the pattern.
-    at = body.find(b"race")
-    while at > 0:
-        found = _TRACE_KEY.match(body, at - 1)
-        if found is not None and (digits := found[1]) not in _NO_TRACE:
-            return digits.lower().decode("ascii")
-        at = body.find(b"race", at + 4)
-    if b"00-" in body:
-        for found in _TRACEPARENT.finditer(body):
-            if found[1] not in _NO_TRACE and not body[found.start() - 1 : found.start()].isalnum():
-                return found[1].decode("ascii")
-    return ""
+    return next((digits for _, digits in find_trace_ids(body)), "")
+
+
+def find_trace_ids(text: bytes) -> Iterator[tuple[int, str]]:
+    """Yield places in a text that name traces, and the ids: first all those with a key, then those without."""
+    for found in _TRACE_KEY.finditer(text):
+        if found[1] not in _NO_TRACE:
+            yield found.start(), found[1].lower().decode("ascii")
+    for found in _TRACEPARENT.finditer(text):
+        if found[1] not in _NO_TRACE and not text[max(found.start() - 1, 0) : found.start()].isalnum():
+            yield found.start(), found[1].decode("ascii")

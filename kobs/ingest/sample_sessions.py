@@ -1,105 +1,79 @@
-"""What this server was told of the agents' series: numbers arrive, ids and names leave.
+"""What this server was told of the agents' series: numbers arrive, slots of the series table leave.
 
-A session that is not known up to a frame's first new series gives None, upon which its agent tells all series again. So
-everything here may be forgotten, and beyond a number of series the sessions that were silent longest are. All of it may
-be called from any thread.
+A session that is not known as far as a frame counts on gives None, upon which its agent tells all series again. So
+everything here may be forgotten, and beyond a number of series all of it is. All of it may be called from any thread.
 """
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import pyarrow as pa
+import numpy as np
 
-from kobs.ingest.limits import Reason
-from kobs.model.labels import METRIC_NAME, fingerprint
+from kobs.ingest.series_table import UNKNOWN, SeriesTable, Slots
 from kobs.wire.samples import SampleRequest
 
-MOST_SERIES = 5_000_000
+MOST_SERIES = 2_000_000
+"""Series in memory, of some 400 bytes each."""
+MOST_SERIES_BYTES = 1024**3
+"""Bytes of their label sets."""
 MOST_SESSIONS = 10_000
-MOST_LABELS = 128
-LONGEST_NAME_BYTES = 1024
-LONGEST_VALUE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The series of one life of an agent, by their numbers."""
+    """The series of one session: slots by number."""
 
-    fps: pa.UInt64Array
-    metrics: pa.StringArray
-    labels: tuple[dict[str, str], ...]
-    """Without `__name__` and without empty values."""
-    faults: dict[int, Reason]
-    """Series that are not allowed, with why: their samples are refused."""
-
-
-_NONE = Series(pa.array([], pa.uint64()), pa.array([], pa.string()), (), {})
+    table: SeriesTable
+    told: int
+    """How many were told so far."""
+    slots: Slots
 
 
 class Sessions:
-    """All sessions that this server knows, the most recently heard last."""
+    """All sessions that this server knows, the most recently heard last, and the table of their series."""
 
     def __init__(self, *, most_series: int = MOST_SERIES) -> None:
         self._most_series = most_series
+        self._table = SeriesTable()
         self._sessions: OrderedDict[str, Series] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, request: SampleRequest) -> Series | None:
-        """Return the series of a frame's session with the frame's own; None if it is not known far enough."""
+    def table(self) -> SeriesTable:
+        """Return the table for new series; one that has too many is left for a new one."""
         with self._lock:
-            known = self._sessions.get(request.session, _NONE)
-        if request.first_series > len(known.labels):
+            if len(self._table) >= self._most_series or self._table.size > MOST_SERIES_BYTES:
+                self._table = SeriesTable()
+                self._sessions.clear()
+            return self._table
+
+    def of(self, request: SampleRequest) -> Series | None:
+        """Return the series of a frame's session with the frame's own; None if it was told less, or more."""
+        table = self.table()
+        with self._lock:
+            known = self._sessions.get(request.session)
+        if known is None or known.table is not table:
+            known = Series(table, 0, np.empty(0, np.int32))
+        # A frame that comes late counts on numbers that may mean other series by now.
+        new = request.told + len(request.series) - known.told
+        if request.told > known.told or new < 0:
             return None
-        if request.series or request.first_series < len(known.labels):
-            known = _extended(known, request)
+        if new:
+            known = _extended(known, request, new)
         with self._lock:
             self._sessions[request.session] = known
             self._sessions.move_to_end(request.session)
-            series = sum(len(each.labels) for each in self._sessions.values())
-            while len(self._sessions) > 1 and (series > self._most_series or len(self._sessions) > MOST_SESSIONS):
-                _, forgotten = self._sessions.popitem(last=False)
-                series -= len(forgotten.labels)
+            while len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
         return known
 
 
-def _extended(known: Series, request: SampleRequest) -> Series:
-    """Return `known` up to the frame's first series, and then the frame's own: it may have come before."""
-    first = request.first_series
-    faults = {number: reason for number, reason in known.faults.items() if number < first}
-    for number, labels in enumerate(request.series, first):
-        reason = fault(labels)
-        if reason is not None:
-            faults[number] = reason
-    return Series(
-        pa.concat_arrays(
-            [known.fps[:first], pa.array([fingerprint(labels) for labels in request.series], pa.uint64())]
-        ),
-        pa.concat_arrays(
-            [known.metrics[:first], pa.array([labels.get(METRIC_NAME, "") for labels in request.series], pa.string())]
-        ),
-        (
-            *known.labels[:first],
-            *(
-                {name: value for name, value in labels.items() if value and name != METRIC_NAME}
-                for labels in request.series
-            ),
-        ),
-        faults,
-    )
-
-
-def fault(labels: dict[str, str]) -> Reason | None:
-    """Return why a label set is not allowed, or None.
-
-    Source: Prometheus 3 allows every name in UTF-8 but the empty one.
-    """
-    if len(labels) > MOST_LABELS:
-        return Reason.LABELS_TOO_MANY
-    if not labels.get(METRIC_NAME) or "" in labels:
-        return Reason.LABEL_NAME_INVALID
-    for name, value in labels.items():
-        longest = LONGEST_NAME_BYTES if name == METRIC_NAME else LONGEST_VALUE_BYTES
-        if len(name.encode()) > LONGEST_NAME_BYTES or len(value.encode()) > longest:
-            return Reason.LABEL_TOO_LONG
-    return None
+def _extended(known: Series, request: SampleRequest, new: int) -> Series:
+    """Return `known` with the last `new` series of a frame; those before them it has already."""
+    numbers = np.array(request.numbers[-new:], np.int64)
+    slots = np.array([known.table.register(key) for key in request.series[-new:]], np.int32)
+    size = max(len(known.slots), int(numbers.max()) + 1)
+    extended = np.full(size, UNKNOWN, np.int32)
+    extended[: len(known.slots)] = known.slots
+    extended[numbers] = slots
+    return Series(known.table, known.told + new, extended)

@@ -8,23 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from kobs import telemetry
-from kobs.config import ServerSettings
+from kobs.config import ServerSettings, StorageSettings
 from kobs.errors import RejectedError
 from kobs.ingest.limits import Reason
-from kobs.ingest.sample_sessions import Series, Sessions
-from kobs.ingest.sample_writer import SampleWriter, SeriesDay, Work
+from kobs.ingest.sample_sessions import Sessions
+from kobs.ingest.sample_writer import Samples, SampleWriter, Work
+from kobs.ingest.series_table import DAY_MS, UNKNOWN, Slots, fault_of
 from kobs.storage.clickhouse import Store
-from kobs.storage.metric_writes import DAY_MS, KEEP_DAYS, SAMPLE_ROWS
 from kobs.wire.samples import JobFamily, SampleAnswer, SampleColumns, SampleStatus, decode
 
 MOST_SAMPLES = 500_000
 """Samples of one frame."""
-EARLIEST_MS = 365 * DAY_MS
-"""1971: an earlier time is a clock that was never set."""
 MOST_AHEAD_MS = DAY_MS
 """A time further ahead is a wrong clock, not a skewed one."""
 LONGEST_TEXT_BYTES = 4096
@@ -34,21 +31,23 @@ _SIGNAL = "metrics"
 
 
 class SampleIngest:
-    """The ingest of samples of one server instance; `run` must run for `accept` to return."""
+    """The ingest of samples of one server instance; `run` must run for `accept` and `insert` to return."""
 
     def __init__(
         self,
         store: Store,
         settings: ServerSettings,
+        storage: StorageSettings,
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sessions: Sessions | None = None,
     ) -> None:
         self._store = store
         self._now_ms = now_ms
-        self._sessions = sessions if sessions is not None else Sessions()
+        self._keep_days = storage.metrics_keep_days
+        self.sessions = sessions if sessions is not None else Sessions()
         self._writer = SampleWriter(
-            store, delay_ms=settings.insert_delay_ms, most_rows=settings.insert_rows, now_ms=now_ms
+            store, delay_ms=settings.sample_delay_ms, most_rows=settings.insert_rows, now_ms=now_ms
         )
 
     async def run(self) -> None:
@@ -65,89 +64,94 @@ class SampleIngest:
         if prepared is None:
             return SampleAnswer(status=SampleStatus.UNKNOWN_SERIES)
         work, rejected = prepared
-        if work.rows.num_rows or work.families:
+        await self.insert(work, rejected)
+        return SampleAnswer(
+            status=SampleStatus.STORED, rejected={reason.value: rejected[reason] for reason in rejected}
+        )
+
+    async def insert(self, work: Work, rejected: "Counter[Reason]") -> None:
+        """Store work and count what of its request was refused.
+
+        Raises: as `accept`.
+        """
+        if not work.is_empty():
             await self._writer.insert(work)
         for reason, count in rejected.items():
             telemetry.discarded(_SIGNAL, reason, count)
-        return SampleAnswer(status=SampleStatus.STORED, rejected=dict(rejected))
 
-    def _prepare(self, frame: bytes) -> "tuple[Work, Counter[str]] | None":
+    def kept(self, samples: Samples) -> "tuple[Samples, Counter[Reason]]":
+        """Return the samples that can be stored, and how many cannot, each once, by reason."""
+        oldest_ms, newest_ms = self.allowed_ms()
+        return kept(samples, oldest_ms=oldest_ms, newest_ms=newest_ms)
+
+    def allowed_ms(self) -> tuple[int, int]:
+        """Return the first and the last time that a sample may have now."""
+        now_ms = self._now_ms()
+        return now_ms - self._keep_days * DAY_MS if self._keep_days else 0, now_ms + MOST_AHEAD_MS
+
+    def new_families(self, families: Iterable[JobFamily]) -> list[JobFamily]:
+        """Return what is said of metric names that the store was not told today; what is too long is counted."""
+        found = []
+        for family in families:
+            if self._writer.has_family(family):
+                continue
+            longest = max(len(text.encode()) for text in (family.job, family.name, family.unit, family.help))
+            if longest > LONGEST_TEXT_BYTES:
+                telemetry.discarded(_SIGNAL, Reason.LABEL_TOO_LONG)
+            else:
+                found.append(family)
+        return found
+
+    def _prepare(self, frame: bytes) -> "tuple[Work, Counter[Reason]] | None":
         """Return what to store of a frame and how many samples are refused by reason; None for unknown series."""
         request, columns = decode(frame)
         if request.count > MOST_SAMPLES:
             message = f"frame of {request.count} samples: the limit is {MOST_SAMPLES}; send smaller requests"
             raise RejectedError(Reason.TOO_MANY_SAMPLES, message)
-        series = self._sessions.of(request)
+        series = self.sessions.of(request)
         if series is None:
             return None
-        families = self._new_families(request.families)
-        rejected: Counter[str] = Counter()
-        if request.count == 0:
-            return Work(SAMPLE_ROWS.empty_table(), [], families), rejected
-        samples = _kept(_table(columns), series, now_ms=self._now_ms(), rejected=rejected)
-        numbers, times = samples["number"], samples["time"]
-        rows = pa.table(
-            [
-                series.metrics.take(numbers).dictionary_encode(),
-                series.fps.take(numbers),
-                times.cast(pa.timestamp("ms", "UTC")),
-                samples["value"],
-            ],
-            schema=SAMPLE_ROWS,
+        samples, rejected = self.kept(_samples(columns, series.slots))
+        losses = [(request.cluster, request.node, loss) for loss in request.losses]
+        work = Work(
+            table=series.table,
+            samples=samples,
+            series=series.table.unwritten(samples.slots, samples.times_ms),
+            families=self.new_families(request.families),
+            losses=losses,
         )
-        return Work(rows, self._new_series(numbers, times, series), families), rejected
-
-    def _new_series(self, numbers: pa.ChunkedArray, times: pa.ChunkedArray, series: Series) -> list[SeriesDay]:
-        """Return the series that are not written yet for the days of their samples."""
-        days = pc.divide(times, DAY_MS)
-        found = []
-        for day in pc.unique(days).to_pylist():
-            of_day = pc.unique(numbers.filter(pc.equal(days, day)))
-            for number, fp in zip(of_day.to_pylist(), series.fps.take(of_day).to_pylist(), strict=True):
-                if not self._writer.has_series(fp, day):
-                    found.append(SeriesDay(series.metrics[number].as_py(), fp, series.labels[number], day))
-        return found
-
-    def _new_families(self, families: Iterable[JobFamily]) -> list[JobFamily]:
-        found = []
-        for family in families:
-            longest = max(len(text.encode()) for text in (family.job, family.name, family.unit, family.help))
-            if longest > LONGEST_TEXT_BYTES:
-                telemetry.discarded(_SIGNAL, Reason.LABEL_TOO_LONG)
-            elif not self._writer.has_family(family):
-                found.append(family)
-        return found
+        return work, rejected
 
 
-def _table(columns: SampleColumns) -> pa.Table:
-    def column(content: memoryview, kind: pa.DataType) -> pa.Array:
-        return pa.Array.from_buffers(kind, len(content) * 8 // kind.bit_width, [None, pa.py_buffer(content)])
+def _samples(columns: SampleColumns, slots: Slots) -> Samples:
+    numbers = np.frombuffer(columns.numbers, np.dtype("<u4"))
+    times = np.frombuffer(columns.times_ms, np.dtype("<i8"))
+    values = np.frombuffer(columns.values, np.dtype("<f8"))
+    if len(numbers) == 0:
+        found = np.empty(0, np.int32)
+    elif len(slots) > int(numbers.max()):
+        found = slots[numbers]
+    else:
+        found = np.append(slots, np.int32(UNKNOWN))[np.minimum(numbers, len(slots))]
+    return Samples(found, times, values)
 
-    return pa.table(
-        {
-            "time": column(columns.times_ms, pa.int64()),
-            "value": column(columns.values, pa.float64()),
-            "number": column(columns.numbers, pa.uint32()),
-        }
-    )
 
-
-def _kept(samples: pa.Table, series: Series, *, now_ms: int, rejected: "Counter[str]") -> pa.Table:
-    """Return the samples that can be stored; the others are counted by reason, each once."""
-
-    def keep(samples: pa.Table, condition: pa.ChunkedArray, reason: Reason) -> pa.Table:
-        kept = samples.filter(condition)
-        if kept.num_rows < samples.num_rows:
-            rejected[reason.value] += samples.num_rows - kept.num_rows
-        return kept
-
-    samples = keep(samples, pc.less(samples["number"], len(series.labels)), Reason.UNKNOWN_SERIES)
-    for reason in set(series.faults.values()):
-        faulty = pa.array([number for number, fault in series.faults.items() if fault is reason], pa.uint32())
-        samples = keep(samples, pc.invert(pc.is_in(samples["number"], value_set=faulty)), reason)
-    times = samples["time"]
-    possible = pc.and_(pc.greater_equal(times, EARLIEST_MS), pc.less_equal(times, now_ms + MOST_AHEAD_MS))
-    samples = keep(samples, possible, Reason.TIME_OUT_OF_RANGE)
-    # The table's TTL would drop them at some later time, unseen.
-    alive = pc.greater_equal(samples["time"], now_ms - KEEP_DAYS * DAY_MS)
-    return keep(samples, alive, Reason.EXPIRED_ON_ARRIVAL)
+def kept(samples: Samples, *, oldest_ms: int, newest_ms: int) -> "tuple[Samples, Counter[Reason]]":
+    """Return the samples with a series and a time that is allowed, and how many are refused by reason."""
+    rejected: Counter[Reason] = Counter()
+    slots, times = samples.slots, samples.times_ms
+    if len(slots) == 0:
+        return samples, rejected
+    if int(slots.min()) < 0:
+        for slot, count in zip(*np.unique(slots[slots < 0], return_counts=True), strict=True):
+            rejected[fault_of(int(slot))] += int(count)
+        samples = samples.where(slots >= 0)
+        times = samples.times_ms
+    if len(times) and (int(times.min()) < oldest_ms or int(times.max()) > newest_ms):
+        impossible = (times < 0) | (times > newest_ms)
+        expired = ~impossible & (times < oldest_ms)
+        for condition, reason in ((impossible, Reason.TIME_OUT_OF_RANGE), (expired, Reason.EXPIRED_ON_ARRIVAL)):
+            if count := int(np.count_nonzero(condition)):
+                rejected[reason] += count
+        samples = samples.where(~(impossible | expired))
+    return samples, rejected

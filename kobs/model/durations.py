@@ -23,3 +23,17 @@ def parse_duration_ms(text: str) -> int:
     if found is None or not text:
         raise ValueError(f"duration {text!r}: expected numbers with units in this order, such as 1h30m or 500ms")
     return sum(int(count) * _UNITS_MS[unit] for count, unit in zip(found.groups(), _UNITS_MS, strict=True) if count)
+
+
+def format_duration(milliseconds: int) -> str:
+    """Return a duration as Prometheus writes it: `1m30s`; years, weeks and days only where nothing is left over."""
+    if milliseconds == 0:
+        return "0s"
+    text, rest = "", milliseconds
+    for unit, unit_ms in _UNITS_MS.items():
+        if unit in ("y", "w", "d") and rest % unit_ms:
+            continue
+        if rest >= unit_ms:
+            text += f"{rest // unit_ms}{unit}"
+            rest %= unit_ms
+    return text

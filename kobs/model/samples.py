@@ -14,6 +14,7 @@ class MetricType(enum.StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
+    GAUGE_HISTOGRAM = "gaugehistogram"
     SUMMARY = "summary"
     UNKNOWN = "unknown"
     INFO = "info"

@@ -53,7 +53,7 @@ def find_series(store: Store, scope: Scope, selection: Selection, *, limit: int,
 
     Shape: metric string, fp uint64, label_set map<string, string> without `__name__`.
     """
-    condition, parameters = _condition(scope, selection)
+    condition, parameters = series_condition(scope, selection)
     return store.select(
         f"SELECT metric, fp, any(labels) AS label_set FROM metric_series WHERE {condition} "
         f"GROUP BY metric, fp LIMIT {int(limit)}",
@@ -88,8 +88,8 @@ def read_last_on_grid(
         f"{{window:Decimal64(3)}})(ts, value)) AS points FROM metric_samples WHERE {condition} GROUP BY fp",
         {
             **parameters,
-            "start": _moment(grid.start_ms),
-            "end": _moment(grid.end_ms),
+            "start": moment(grid.start_ms),
+            "end": moment(grid.end_ms),
             "step": grid.step_ms / 1000,
             "window": window_ms / 1000,
         },
@@ -124,12 +124,12 @@ def read_samples(
     )
 
 
-def _condition(scope: Scope, selection: Selection) -> tuple[str, dict[str, object]]:
-    """Return the condition on metric_series, and its parameters."""
+def series_condition(scope: Scope, selection: Selection) -> tuple[str, dict[str, object]]:
+    """Return the condition on metric_series that a selection is, and its parameters."""
     condition, parameters = where(scope, Signal.METRICS, cluster="labels['cluster']", namespace="labels['namespace']")
     conditions = [condition, "day >= toDate({first_day:String})", "day <= toDate({last_day:String})"]
-    parameters["first_day"] = _day(selection.after_ms)
-    parameters["last_day"] = _day(selection.until_ms)
+    parameters["first_day"] = day(selection.after_ms)
+    parameters["last_day"] = day(selection.until_ms)
     for number, matcher in enumerate(selection.conditions):
         value, name = f"value_{number}", f"name_{number}"
         parameters[value] = matcher.value
@@ -151,15 +151,15 @@ def _samples_condition(scope: Scope, selection: Selection, series: pa.Table) -> 
     """Return the condition on metric_samples, and its parameters."""
     parameters: dict[str, object] = {
         "metrics": sorted(series["metric"].unique().to_pylist()),
-        "after": _moment(selection.after_ms),
-        "until": _moment(selection.until_ms),
+        "after": moment(selection.after_ms),
+        "until": moment(selection.until_ms),
     }
     time_condition = "ts > {after:DateTime64(3, 'UTC')} AND ts <= {until:DateTime64(3, 'UTC')}"
     if series.num_rows <= _FEW_SERIES:
         parameters["fps"] = series["fp"].to_pylist()
         fps = "{fps:Array(UInt64)}"
     else:
-        condition, of_series = _condition(scope, selection)
+        condition, of_series = series_condition(scope, selection)
         parameters |= of_series
         fps = f"(SELECT fp FROM metric_series WHERE {condition})"
     return f"metric IN {{metrics:Array(String)}} AND fp IN {fps} AND {time_condition}", parameters
@@ -169,9 +169,11 @@ def _settings(timeout_seconds: float | None) -> dict[str, object]:
     return {} if timeout_seconds is None else {"max_execution_time": timeout_seconds}
 
 
-def _moment(time_ms: int) -> dt.datetime:
+def moment(time_ms: int) -> dt.datetime:
+    """Return a time as the engine's parameters take it."""
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=time_ms)
 
 
-def _day(time_ms: int) -> str:
-    return _moment(time_ms).date().isoformat()
+def day(time_ms: int) -> str:
+    """Return the day of a time."""
+    return moment(time_ms).date().isoformat()

@@ -10,11 +10,6 @@ import pyarrow as pa
 
 from kobs.storage.clickhouse import Store
 
-KEEP_DAYS = 15
-"""Days that the tables keep samples, by their TTL."""
-
-DAY_MS = 86_400_000
-
 _SERIES_AN_INSERT = 100_000
 _MS = pa.timestamp("ms", "UTC")
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -45,9 +40,23 @@ METADATA_ROWS = pa.schema(
     ]
 )
 
+LOSS_ROWS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("cluster", pa.string()),
+        ("node", pa.string()),
+        ("reason", pa.string()),
+        ("first_ts", _MS),
+        ("last_ts", _MS),
+        ("samples", pa.uint64()),
+        ("detail", pa.string()),
+        ("recorded", _MS),
+    ]
+)
+
 
 def write_samples(store: Store, rows: pa.Table) -> None:
-    """Insert SAMPLE_ROWS, which lie within KEEP_DAYS. Their series must be written before."""
+    """Insert SAMPLE_ROWS of at most 50 days. Their series must be written before."""
     store.insert("metric_samples", rows)
 
 
@@ -60,3 +69,8 @@ def write_series(store: Store, rows: pa.Table) -> None:
 def write_metadata(store: Store, rows: pa.Table) -> None:
     """Note METADATA_ROWS; of rows for one metric and job the newest counts."""
     store.insert("metric_metadata", rows)
+
+
+def write_losses(store: Store, rows: pa.Table) -> None:
+    """Put LOSS_ROWS on record; a loss with the same id is the same one."""
+    store.insert("sample_losses", rows)

@@ -5,8 +5,8 @@ Each file of the schema folder (`0001_logs.sql`) is one version. What has been a
 a new file. A store that a newer kobs has opened, or whose record differs from the files, is refused.
 
 A file is not applied in one transaction. After a crash in the middle it is applied again from its first statement, so
-each statement must be repeatable: a table that exists already counts as made, other statements say IF EXISTS or
-IF NOT EXISTS themselves. The same holds for two servers that open a new store at the same time.
+each statement must be repeatable: a table that exists already counts as made, a TTL that is not there as removed, other
+statements say IF EXISTS or IF NOT EXISTS themselves. The same holds for two servers that open a new store at once.
 """
 
 import datetime as dt
@@ -25,6 +25,7 @@ SCHEMA = Path(__file__).parent / "schema"
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _TABLE_ALREADY_EXISTS = 57
+_NO_TTL = (36, "doesn't have any table TTL")
 _TOKEN = re.compile(
     r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`\\]|\\.|``)*` | --[^\n]* | /\*.*?\*/ | ;""",
     re.VERBOSE | re.DOTALL,
@@ -134,12 +135,14 @@ def _check_recorded(recorded: list[dict[str, object]], known: Sequence[Migration
 
 
 def _apply(command: Callable[[str], None], migration: Migration, *, database: str) -> None:
-    """Run the statements of one file; a table that an interrupted run has made already counts as made."""
+    """Run the statements of one file; what an interrupted run has done already counts as done."""
     for statement in split_statements(migration.text.replace("{database}", database)):
         try:
             command(statement)
         except StorageError as error:
-            if error.code != _TABLE_ALREADY_EXISTS:
+            code, text = _NO_TTL
+            without_ttl = statement.endswith("REMOVE TTL") and error.code == code and text in str(error)
+            if error.code != _TABLE_ALREADY_EXISTS and not without_ttl:
                 raise
 
 

@@ -1,14 +1,18 @@
-"""Retention of logs: whole partitions leave the store when their time is over.
+"""Retention: whole partitions leave the store when their time is over.
 
-The partition key holds day and retention class, so expiry is a file delete. It is done here and not by the engine's
-TTL, because what leaves must be counted by segment first: `kobs verify` could not tell it from a loss otherwise.
+The partition keys hold the day, that of logs the retention class too, so expiry is a file delete. It is done here and
+not by the engine's TTL: what leaves of logs must be counted by segment first, for `kobs verify` could not tell it from
+a loss otherwise; and how long samples are kept is a setting, which counts for those that are there too.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
 from kobs.model.scope import Scope, Signal
 from kobs.storage.clickhouse import Store
 from kobs.storage.log_writes import timestamp
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,39 @@ def expire(store: Store, partition: Partition) -> None:
         bounds,
     )
     store.command("ALTER TABLE logs DROP PARTITION ID {partition:String}", {"partition": partition.id})
+
+
+def find_expired_samples(store: Store, scope: Scope, *, today: int, keep_days: int) -> list[tuple[str, str]]:
+    """Return the partitions of samples and series whose days are all over, as table and id."""
+    if Signal.METRICS not in scope.signals:
+        return []
+    found = store.select(
+        "SELECT table, partition_id FROM system.parts WHERE database = {database:String} "
+        "AND table IN ('metric_samples', 'metric_series') AND active "
+        "GROUP BY table, partition_id ORDER BY partition_id",
+        {"database": store.database},
+    )
+    expired = []
+    for table, partition in zip(found["table"].to_pylist(), found["partition_id"].to_pylist(), strict=True):
+        # The id of a partition by date is its digits. A partition of series is a week, named by its first day.
+        day = (dt.datetime.strptime(partition, "%Y%m%d").replace(tzinfo=dt.UTC) - _EPOCH).days
+        last_day = day if table == "metric_samples" else day + 6
+        if last_day + keep_days < today:
+            expired.append((table, partition))
+    return expired
+
+
+def expire_samples(store: Store, table: str, partition: str) -> None:
+    """Drop a partition that `find_expired_samples` returned."""
+    store.command(f"ALTER TABLE {table} DROP PARTITION ID {{partition:String}}", {"partition": partition})
+
+
+def expire_sample_losses(store: Store, *, before_ms: int) -> None:
+    """Delete the losses of samples that were put on record before a time."""
+    store.command(
+        "DELETE FROM sample_losses WHERE recorded < {before:DateTime64(3, 'UTC')}",
+        {"before": timestamp(before_ms * 1_000_000)},
+    )
 
 
 def expire_ledger(store: Store, *, before_ms: int) -> None:

@@ -178,7 +178,7 @@ class _Seconds(dict[bytes, int]):
         minute = text[:17]
         minute_ns = self._minutes.get(minute)
         if minute_ns is None:
-            minute_ns = _second_ns(minute + b"00", self._zone)
+            minute_ns = moment_ns(minute + b"00", self._zone)
             if minute_ns is None:
                 raise KeyError(text)
             self._minutes[minute] = minute_ns
@@ -192,13 +192,18 @@ def _parse_line(line: bytes) -> tuple[int | None, int, bytes]:
     if found is None:
         return None, MALFORMED, line
     second, fraction, zone, words, body = found.groups()
-    base = _second_ns(second, zone)
+    base = moment_ns(second, zone)
     if base is None:
         return None, MALFORMED, line
     return base + int((fraction or b"").ljust(9, b"0")), _KINDS[words], body or b""
 
 
-def _second_ns(text: bytes, zone: bytes) -> int | None:
+def is_zone(text: bytes) -> bool:
+    """Tell whether a text is a zone as it ends a time."""
+    return _ZONE.fullmatch(text) is not None
+
+
+def moment_ns(text: bytes, zone: bytes) -> int | None:
     """Return `YYYY-MM-DDTHH:MM:SS` in a zone as ns UTC; None if there is no such moment."""
     found = _SECOND.fullmatch(text)
     shift = _ZONE.fullmatch(zone)

@@ -34,6 +34,7 @@ class FrameKind(enum.IntEnum):
     LOGS = 1
     POSITIONS = 2
     SAMPLES = 3
+    TARGETS = 4
 
 
 def encode(kind: FrameKind, header: object, payload: list[bytes | bytearray | memoryview]) -> bytes:

@@ -92,10 +92,8 @@ def _by_rules(bodies: list[bytes], linked: Linked, max_bytes: int) -> Groups:
     open_firsts: list[int] = []
     count = len(bodies)
     done = 0
-    is_candidate = _CANDIDATE.match
-    for candidate in [
-        index for index, body in enumerate(bodies) if body[:1] in _CANDIDATE_BYTES and is_candidate(body)
-    ]:
+    matches = _CANDIDATE.match
+    for candidate in [index for index, body in enumerate(bodies) if body[:1] in CANDIDATE_BYTES and matches(body)]:
         # The line before a candidate is an entry's first line unless a group has taken it in already.
         for first in range(max(done, candidate - 1), candidate + 1):
             if first < done:
@@ -308,4 +306,10 @@ _CANDIDATE = re.compile(
     rb"[ \t]|Caused by: |Suppressed: |\.\.\. \d|--- End of |goroutine \d|panic: |fatal error: |Traceback "
     rb"|(?:file://|/|[CD]:\\|internal/|node:|\[eval\]:|\[stdin\]:)\S*\s*$"
 )
-_CANDIDATE_BYTES = frozenset(bytes([byte]) for byte in b" \tCDSTfgpin/[.-")
+CANDIDATE_BYTES = frozenset(bytes([byte]) for byte in b" \tCDSTfgpin/[.-")
+"""What such a line may begin with."""
+
+
+def is_candidate(text: bytes, start: int, end: int) -> bool:
+    """Tell whether a line could belong to a group by the built-in rules; if no line of a log does, it has no groups."""
+    return _CANDIDATE.match(text, start, end) is not None

@@ -10,12 +10,16 @@ import uvicorn
 from kobs.api.app import Services, create_app
 from kobs.config import ServerSettings, StorageSettings
 from kobs.ingest.logs import LogIngest
+from kobs.ingest.remote_write import RemoteWriteIngest
+from kobs.ingest.samples import SampleIngest
+from kobs.ingest.targets import TargetIngest
 from kobs.model.scope import Scope
 from kobs.query.labels import StreamLabels
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
+from kobs.query.targets import TargetView
 from kobs.query.verify import Verify
 from kobs.storage.clickhouse import Store
 
@@ -38,14 +42,19 @@ class Server:
             most_waiting_entries=most_waiting_entries,
         )
         self._ingest = LogIngest(store, settings, StorageSettings(), scope=Scope.all())
+        self._sample_ingest = SampleIngest(store, settings, StorageSettings())
         services = Services(
             settings=settings,
             log_ingest=self._ingest,
+            metrics_ingest=self._sample_ingest,
+            remote_write=RemoteWriteIngest(self._sample_ingest, store, settings),
             log_search=LogSearch(store, labels=labels, timeout_seconds=settings.search_timeout_seconds),
             tail=self.tail,
             ledger=Ledger(store),
             status=StatusReader(store),
             verify=Verify(store),
+            targets_ingest=TargetIngest(store),
+            targets=TargetView(store),
         )
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
@@ -70,7 +79,8 @@ class Server:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(self.tail.run()), tasks.create_task(self._ingest.run())]
+            parts = (self.tail.run(), self._ingest.run(), self._sample_ingest.run())
+            beside = [tasks.create_task(part) for part in parts]
             tasks.create_task(self._tell_started())
             await self._uvicorn.serve()
             for task in beside:

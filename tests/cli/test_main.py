@@ -52,7 +52,7 @@ def test_help_tells_every_command() -> None:
     done = run("--help")
     assert done.returncode == 0
     told = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines() if line.startswith("  ")]
-    assert told[:-1] == ["up", "agent", "server", "verify", "logs", "config", "version"]
+    assert told[:-1] == ["up", "agent", "server", "verify", "logs", "targets", "config", "version"]
 
 
 def test_version_tells_version_and_python() -> None:

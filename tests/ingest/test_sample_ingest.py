@@ -5,12 +5,13 @@ import math
 
 import pytest
 
-from kobs.config import ServerSettings
+from kobs.config import ServerSettings, StorageSettings
 from kobs.errors import RejectedError, RetryableError
 from kobs.ingest import samples as sample_ingest
-from kobs.ingest.sample_sessions import Sessions, fault
+from kobs.ingest.sample_sessions import Sessions
 from kobs.ingest.samples import SampleIngest
-from kobs.model.labels import fingerprint
+from kobs.ingest.series_table import metric_of
+from kobs.model.labels import canonical, fingerprint
 from kobs.model.samples import MetricType, Sample
 from kobs.storage.clickhouse import Store
 from kobs.telemetry import REGISTRY
@@ -43,7 +44,7 @@ def test_samples_series_and_families_are_stored(store: Store) -> None:
         ("größe", fingerprint({**UP, "__name__": "größe"}), BASE_MS + 1, -math.inf),
     ]
     series = rows(store, "SELECT metric, fp, labels, toString(day) = toString(toDate(min_ts)) FROM metric_series")
-    assert sorted(series)[1] == ("up", fingerprint(UP), [("job", "node"), ("instance", "worker-1")], 1)
+    assert sorted(series)[1] == ("up", fingerprint(UP), [("instance", "worker-1"), ("job", "node")], 1)
     assert rows(store, "SELECT metric, job, type, unit, help FROM metric_metadata") == [
         ("up", "node", "gauge", "", "Whether.")
     ]
@@ -53,7 +54,7 @@ def test_samples_series_and_families_are_stored(store: Store) -> None:
 def test_a_series_is_written_once_for_a_day_and_frames_share_an_insert(store: Store) -> None:
     inserts = value("kobs_ingest_sample_inserts_total")
     frames = [frame([Sample(UP, BASE_MS + second * 1000, 1.0)], session=f"s{second}") for second in range(20)]
-    with Accepting(store, ServerSettings(insert_delay_ms=500)) as accept:
+    with Accepting(store, ServerSettings(sample_delay_ms=500)) as accept:
         accept(*frames)
         assert value("kobs_ingest_sample_inserts_total") == inserts + 1
         accept(frame([Sample(UP, BASE_MS - 2 * DAY_MS, 1.0), Sample(UP, BASE_MS, 2.0)]))
@@ -63,7 +64,7 @@ def test_a_series_is_written_once_for_a_day_and_frames_share_an_insert(store: St
 
 @pytest.mark.clickhouse
 def test_a_session_that_is_not_known_must_be_told_again(store: Store) -> None:
-    later = frame([Sample(UP, BASE_MS, 1.0)], series=[], first_series=1)
+    later = frame([Sample(UP, BASE_MS, 1.0)], series=[], told=1)
     with Accepting(store) as accept:
         assert accept(later)[0].status is SampleStatus.UNKNOWN_SERIES
         assert rows(store, "SELECT count() FROM metric_samples") == [(0,)]
@@ -76,12 +77,12 @@ def test_a_session_that_is_not_known_must_be_told_again(store: Store) -> None:
 @pytest.mark.clickhouse
 def test_a_frame_that_comes_twice_registers_its_series_once(store: Store) -> None:
     other = {**UP, "instance": "worker-2"}
-    second = frame([Sample(other, BASE_MS, 2.0)], first_series=1, numbers=[1])
+    second = frame([Sample(other, BASE_MS, 2.0)], told=1, numbers=[1])
     with Accepting(store) as accept:
         accept(frame([Sample(UP, BASE_MS, 1.0)]))
         accept(second)
         accept(second)
-        accept(frame([Sample(other, BASE_MS + 1, 3.0)], series=[], first_series=2, numbers=[1]))
+        accept(frame([Sample(other, BASE_MS + 1, 3.0)], series=[], told=2, numbers=[1]))
     found = rows(store, f"SELECT value FROM metric_samples WHERE fp = {fingerprint(other)} ORDER BY ts, value")
     assert found == [(2.0,), (2.0,), (3.0,)]
 
@@ -106,8 +107,8 @@ def test_bad_samples_are_refused_by_reason_and_the_rest_is_stored(store: Store) 
     with Accepting(store) as accept:
         (answer,) = accept(frame(samples, series=series, numbers=numbers))
     assert answer.rejected == {
-        "time_out_of_range": 4,
-        "expired_on_arrival": 1,
+        "time_out_of_range": 3,
+        "expired_on_arrival": 2,
         "label_name_invalid": 2,
         "label_too_long": 2,
         "labels_too_many": 2,
@@ -117,7 +118,7 @@ def test_bad_samples_are_refused_by_reason_and_the_rest_is_stored(store: Store) 
     assert rows(store, "SELECT metric FROM metric_series") == [("up",)]
     after = {reason: value("kobs_discarded_total", signal="metrics", reason=reason) for reason in before}
     assert {reason: after[reason] - before[reason] for reason in before} == {
-        "time_out_of_range": 4,
+        "time_out_of_range": 3,
         "label_too_long": 2,
     }
 
@@ -126,14 +127,14 @@ def test_bad_samples_are_refused_by_reason_and_the_rest_is_stored(store: Store) 
 def test_a_frame_of_nothing_but_bad_samples_is_answered(store: Store) -> None:
     with Accepting(store) as accept:
         (answer,) = accept(frame([Sample(UP, 0, 1.0)]))
-    assert answer.rejected == {"time_out_of_range": 1}
+    assert answer.rejected == {"expired_on_arrival": 1}
 
 
 @pytest.mark.clickhouse
 def test_empty_values_are_labels_that_are_not_there(store: Store) -> None:
     with Accepting(store) as accept:
         accept(frame([Sample({**UP, "zone": ""}, BASE_MS, 1.0)]))
-    assert rows(store, "SELECT fp, mapKeys(labels) FROM metric_series") == [(fingerprint(UP), ["job", "instance"])]
+    assert rows(store, "SELECT fp, mapKeys(labels) FROM metric_series") == [(fingerprint(UP), ["instance", "job"])]
 
 
 @pytest.mark.clickhouse
@@ -168,7 +169,7 @@ def test_a_damaged_frame_is_refused(store: Store) -> None:
 @pytest.mark.clickhouse
 def test_who_waits_when_the_server_stops_must_send_again(store: Store) -> None:
     async def stop() -> None:
-        ingest = SampleIngest(store, ServerSettings(insert_delay_ms=60_000))
+        ingest = SampleIngest(store, ServerSettings(sample_delay_ms=60_000), StorageSettings())
         running = asyncio.ensure_future(ingest.run())
         accepting = asyncio.ensure_future(ingest.accept(frame([Sample(UP, BASE_MS, 1.0)])))
         while value("kobs_ingest_queued_samples") == 0:  # noqa: ASYNC110 - a metric is no event
@@ -182,7 +183,7 @@ def test_who_waits_when_the_server_stops_must_send_again(store: Store) -> None:
 
 @pytest.mark.clickhouse
 def test_an_insert_that_fails_fails_for_all_its_frames_and_the_next_goes_on(store: Store) -> None:
-    ingest = SampleIngest(store, ServerSettings(insert_delay_ms=100))
+    ingest = SampleIngest(store, ServerSettings(sample_delay_ms=100), StorageSettings())
     frames = [frame([Sample(UP, BASE_MS + number, 1.0)], session=f"s{number}") for number in range(2)]
     store.command("RENAME TABLE metric_samples TO metric_samples_away")
 
@@ -198,21 +199,43 @@ def test_an_insert_that_fails_fails_for_all_its_frames_and_the_next_goes_on(stor
     assert rows(store, "SELECT count() FROM metric_samples") == [(1,)]
 
 
-def test_the_sessions_that_were_silent_longest_are_forgotten() -> None:
+def told(session: str, number: int, *names: str) -> SampleRequest:
+    series = [canonical({"__name__": name}) for name in names]
+    numbers = list(range(number, number + len(names)))
+    return SampleRequest(session=session, node="n", told=number, series=series, numbers=numbers)
+
+
+def test_beyond_a_number_of_series_all_sessions_are_told_again() -> None:
     sessions = Sessions(most_series=2)
+    assert sessions.of(told("a", 0, "x")) is not None
+    assert sessions.of(told("b", 0, "x", "y")) is not None
+    assert sessions.of(told("a", 1)) is None
+    assert sessions.of(told("a", 0, "x")) is not None
+    assert sessions.of(told("a", 1)) is not None
 
-    def request(session: str, first: int, *names: str) -> SampleRequest:
-        return SampleRequest(
-            session=session, node="n", first_series=first, series=[{"__name__": name} for name in names]
-        )
 
-    assert sessions.of(request("a", 0, "x")) is not None
-    assert sessions.of(request("b", 0, "x")) is not None
-    assert sessions.of(request("a", 1)) is not None
-    assert sessions.of(request("c", 0, "x")) is not None
-    assert sessions.of(request("b", 1)) is None
-    assert sessions.of(request("a", 1)) is not None
+def test_a_frame_that_comes_late_is_not_taken_for_one_of_now() -> None:
+    """Its numbers may name other series by now: the one who sent it has sent it again and gone on."""
+    sessions = Sessions()
+    late = told("a", 0, "x")
+    assert sessions.of(late) is not None
+    assert sessions.of(late) is not None
+    assert sessions.of(told("a", 1, "y")) is not None
+    assert sessions.of(late) is None
+
+
+def test_a_number_may_be_told_again_and_then_names_another_series() -> None:
+    sessions = Sessions()
+    first = sessions.of(told("a", 0, "x"))
+    again = SampleRequest(session="a", node="n", told=1, series=[canonical({"__name__": "y"})], numbers=[0])
+    second = sessions.of(again)
+    assert first is not None
+    assert second is not None
+    assert [each.table.series(int(each.slots[0])) for each in (first, second)] == [
+        canonical({"__name__": "x"}),
+        canonical({"__name__": "y"}),
+    ]
 
 
 def test_names_in_utf_8_are_allowed() -> None:
-    assert fault({"__name__": "größe.gesamt", "a b": "c"}) is None
+    assert metric_of(canonical({"__name__": "größe.gesamt", "a b": "c"})) == "größe.gesamt"

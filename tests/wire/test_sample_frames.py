@@ -7,16 +7,18 @@ from array import array
 import pytest
 
 from kobs.errors import RejectedError
+from kobs.model.labels import canonical
 from kobs.model.samples import STALE_NAN_BITS, MetricType
 from kobs.wire import frames
-from kobs.wire.samples import JobFamily, SampleRequest, decode, encode
+from kobs.wire.samples import MOST_NUMBERS, JobFamily, SampleRequest, decode, encode
 
 STALE = struct.unpack("<d", struct.pack("<Q", STALE_NAN_BITS))[0]
 REQUEST = SampleRequest(
     session="s",
     node="worker-1",
-    first_series=3,
-    series=[{"__name__": "up", "größe": "ä"}],
+    told=3,
+    series=[canonical({"__name__": "up", "größe": "ä"})],
+    numbers=[3],
     families=[JobFamily(job="node", name="up", type=MetricType.GAUGE, help="Whether.")],
     count=3,
 )
@@ -47,8 +49,8 @@ def test_a_frame_of_logs_is_refused() -> None:
         decode(frames.encode(frames.FrameKind.LOGS, REQUEST, []))
 
 
-def test_a_negative_number_of_the_first_series_is_refused() -> None:
-    header = SampleRequest(session="s", node="n", first_series=-1)
+def test_a_negative_number_of_told_series_is_refused() -> None:
+    header = SampleRequest(session="s", node="n", told=-1)
     with pytest.raises(RejectedError):
         decode(frames.encode(frames.FrameKind.SAMPLES, header, []))
 
@@ -58,3 +60,11 @@ def test_columns_of_another_length_or_type_are_a_defect() -> None:
         encode(REQUEST, times_ms=TIMES[:2], values=VALUES, numbers=NUMBERS)
     with pytest.raises(ValueError, match="expected I"):
         encode(REQUEST, times_ms=TIMES, values=VALUES, numbers=array("q", [0, 1, 2]))
+
+
+@pytest.mark.parametrize("numbers", [[], [0, 1], [-1], [MOST_NUMBERS]], ids=str)
+def test_numbers_that_do_not_fit_the_series_are_refused(numbers: list[int]) -> None:
+    header = SampleRequest(session="s", node="n", series=[b"x"], numbers=numbers)
+    with pytest.raises(RejectedError, match="series") as raised:
+        decode(frames.encode(frames.FrameKind.SAMPLES, header, []))
+    assert raised.value.reason == "malformed_frame"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kobs.collectors.host.points import Point
+from kobs.collectors.host.roots import Roots, read
 
 _IGNORED_MOUNTS = re.compile(
     r"/(?:dev|proc|run/credentials/.+|run/k3s/containerd/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+"
@@ -24,6 +25,7 @@ _IGNORED_TYPES = re.compile(
     r"autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|erofs|fusectl|hugetlbfs|iso9660|mqueue|nsfs"
     r"|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs"
 )
+_READONLY = frozenset({"ro", "emergency_ro"})
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -51,18 +53,23 @@ class Usage:
     is_readonly: bool
 
 
-def parse_mounts(mountinfo: bytes) -> list[Mount]:
-    """Return the mounts of /proc/PID/mountinfo that are shown, each place once (the last mount hides those before)."""
+def parse_mounts(mountinfo: bytes, *, root: str = "") -> list[Mount]:
+    """Return the mounts of /proc/PID/mountinfo that are shown, each place once (the last mount hides those before).
+
+    `root` is where the host's / is mounted for the reader; it is taken off the places.
+    """
     mounts: dict[tuple[str, str], Mount] = {}
     for line in mountinfo.decode(errors="surrogateescape").splitlines():
         fields = line.split(" ")
         rest = fields[fields.index("-") + 1 :]
         fstype, device, super_options = rest[0], rest[1], rest[2] if len(rest) > 2 else ""
         mountpoint = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
+        if root and (mountpoint == root or mountpoint.startswith(root + "/")):
+            mountpoint = mountpoint.removeprefix(root) or "/"
         if _IGNORED_TYPES.fullmatch(fstype) or _IGNORED_MOUNTS.fullmatch(mountpoint):
             continue
         major, _, minor = fields[2].partition(":")
-        is_readonly = "ro" in fields[5].split(",") or "ro" in super_options.split(",")
+        is_readonly = "ro" in fields[5].split(",") or not _READONLY.isdisjoint(super_options.split(","))
         mounts[device, mountpoint] = Mount(device, mountpoint, fstype, major, minor, is_readonly)
     return list(mounts.values())
 
@@ -123,7 +130,7 @@ class UsageReader:
     def read(self, paths: list[str]) -> dict[str, Usage | str]:
         """Return the usage of the file systems at paths, or the text of what is wrong."""
         self._stuck = {path: thread for path, thread in self._stuck.items() if thread.is_alive()}
-        answers: dict[str, Usage | str] = dict.fromkeys(self._stuck, "no answer")
+        answers: dict[str, Usage | str] = dict.fromkeys(self._stuck, "mountpoint timeout")
         left = [path for path in paths if path not in self._stuck]
         while left:
             asking = _Asking(left, self._ask)
@@ -132,7 +139,7 @@ class UsageReader:
             left = [path for path in left if path not in answers]
             if left:
                 self._stuck[left[0]] = asking.thread
-                answers[left.pop(0)] = "no answer"
+                answers[left.pop(0)] = "mountpoint timeout"
         return answers
 
 
@@ -152,3 +159,20 @@ class _Asking:
                 self.answers[path] = self._ask(path)
             except OSError as error:
                 self.answers[path] = (error.strerror or type(error).__name__).lower()
+
+
+class FilesystemCollector:
+    """Shows all file systems of the machine, asking each how full it is."""
+
+    def __init__(self, usage: UsageReader | None = None) -> None:
+        self._usage = usage if usage is not None else UsageReader()
+
+    def collect(self, roots: Roots) -> list[Point]:
+        """Return the points of all mounts that are shown."""
+        try:
+            mountinfo = read(f"{roots.proc}/1/mountinfo")
+        except OSError:  # only root may read it
+            mountinfo = read(f"{roots.proc}/self/mountinfo")
+        mounts = parse_mounts(mountinfo, root=roots.root)
+        answers = self._usage.read([roots.root + mount.mountpoint for mount in mounts])
+        return [point for mount in mounts for point in mount_points(mount, answers[roots.root + mount.mountpoint])]

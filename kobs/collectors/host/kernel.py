@@ -1,19 +1,14 @@
-"""CPU, memory, load and the system as a whole: bytes of /proc arrive, points leave. Nothing here reads a file.
+"""Memory, load, pressure and the system as a whole.
 
-Source: proc(5); node_exporter 1.12 `collector/` (names and units).
+Source: proc(5), Linux `Documentation/accounting/psi.rst`, `Documentation/scheduler/sched-stats.rst`; node_exporter 1.12
+(names and units).
 """
 
-import math
+import errno
 import re
-from collections.abc import Mapping, Sequence
 
 from kobs.collectors.host.points import Point
-
-CLOCK_TICKS = 100.0
-"""Ticks a second in /proc/stat: USER_HZ, which is 100 on all that kobs runs on."""
-
-CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-_JUMP_SECONDS = 3.0
+from kobs.collectors.host.roots import AbsentError, Roots, is_folder, names, number, read, read_or_absent, some_text
 
 _MEMORY_FIELDS = re.compile(
     r"Mem(?:Total|Free|Available)|Buffers|Cached|Swap(?:Cached|Total|Free)|(?:Ina|A)ctive(?:\((?:anon|file)\))?"
@@ -23,52 +18,6 @@ _MEMORY_FIELDS = re.compile(
     r"|HugePages_(?:Total|Free|Rsvd|Surp)|Hugepagesize|DirectMap(?:4k|2M|1G)"
 )
 """The lines of /proc/meminfo that node_exporter knows."""
-
-CpuSeconds = Mapping[str, Sequence[float]]
-"""By the number of the CPU: seconds in each of CPU_MODES, then as guest, then as niced guest."""
-
-
-def parse_cpu(stat: bytes) -> dict[str, tuple[float, ...]]:
-    """Return the seconds of each CPU, from /proc/stat."""
-    cpus = {}
-    for line in stat.splitlines():
-        name, *ticks = line.split()
-        if name.startswith(b"cpu") and name != b"cpu":
-            seconds = [int(count) / CLOCK_TICKS for count in ticks]
-            seconds += [0.0] * (10 - len(seconds))
-            cpus[name[3:].decode()] = tuple(seconds[:10])
-    return cpus
-
-
-def steady(previous: CpuSeconds, current: CpuSeconds) -> dict[str, tuple[float, ...]]:
-    """Return `current` without the small steps back that the kernel makes, which would look like a counter's reset.
-
-    A CPU whose idle time goes back by more than 3 s was taken out and put in again: it begins anew.
-    """
-    result = {}
-    for cpu, seconds in current.items():
-        before = previous.get(cpu)
-        if before is None or before[CPU_MODES.index("idle")] - seconds[CPU_MODES.index("idle")] > _JUMP_SECONDS:
-            result[cpu] = tuple(seconds)
-        else:
-            result[cpu] = tuple(map(max, before, seconds))
-    return result
-
-
-def cpu_points(cpus: CpuSeconds) -> list[Point]:
-    """Return the points of the seconds of each CPU."""
-    points = []
-    for cpu, seconds in cpus.items():
-        points += [
-            Point("node_cpu_seconds_total", value, (("cpu", cpu), ("mode", mode)))
-            for mode, value in zip(CPU_MODES, seconds, strict=False)
-        ]
-        points += [
-            Point("node_cpu_guest_seconds_total", value, (("cpu", cpu), ("mode", mode)))
-            for mode, value in zip(("user", "nice"), seconds[8:], strict=True)
-        ]
-    return points
-
 
 _STAT_NAMES = {
     b"intr": "node_intr_total",
@@ -116,21 +65,120 @@ def file_points(file_nr: bytes) -> list[Point]:
     return [Point("node_filefd_allocated", float(allocated)), Point("node_filefd_maximum", float(maximum))]
 
 
-def uname_points(kernel: Mapping[str, bytes], *, machine: str) -> list[Point]:
-    """Return the points of the files ostype, hostname, domainname, osrelease and version of /proc/sys/kernel."""
-    labels = {
-        "domainname": kernel["domainname"],
-        "nodename": kernel["hostname"],
-        "release": kernel["osrelease"],
-        "sysname": kernel["ostype"],
-        "version": kernel["version"],
-    }
-    told = {name: value.decode(errors="replace").strip() for name, value in labels.items()}
-    return [Point("node_uname_info", 1.0, tuple(sorted({**told, "machine": machine}.items())))]
+def collect_stat(roots: Roots) -> list[Point]:
+    """Return the points of the system as a whole."""
+    return stat_points(read(f"{roots.proc}/stat"))
 
 
-def time_points(now_seconds: float) -> list[Point]:
-    """Return the point of the machine's own clock."""
-    if not math.isfinite(now_seconds):
-        raise ValueError(f"time {now_seconds}: expected a finite number")
-    return [Point("node_time_seconds", now_seconds)]
+def collect_meminfo(roots: Roots) -> list[Point]:
+    """Return the points of memory."""
+    return memory_points(read(f"{roots.proc}/meminfo"))
+
+
+def collect_loadavg(roots: Roots) -> list[Point]:
+    """Return the points of load."""
+    return load_points(read(f"{roots.proc}/loadavg"))
+
+
+def collect_filefd(roots: Roots) -> list[Point]:
+    """Return the points of file descriptors."""
+    return file_points(read(f"{roots.proc}/sys/fs/file-nr"))
+
+
+_VMSTAT_FIELDS = re.compile(rb"(?:oom_kill|pgpg|pswp|pg.*fault).*")
+
+
+def collect_vmstat(roots: Roots) -> list[Point]:
+    """Return the points of paging and of processes killed for memory, from /proc/vmstat."""
+    points = []
+    for line in read(f"{roots.proc}/vmstat").splitlines():
+        name, _, value = line.partition(b" ")
+        if _VMSTAT_FIELDS.fullmatch(name):
+            points.append(Point(f"node_vmstat_{name.decode()}", float(value)))
+    return points
+
+
+_PRESSURES = {
+    "cpu": {b"some": "cpu_waiting"},
+    "io": {b"some": "io_waiting", b"full": "io_stalled"},
+    "memory": {b"some": "memory_waiting", b"full": "memory_stalled"},
+    "irq": {b"full": "irq_stalled"},
+}
+
+
+def collect_pressure(roots: Roots) -> list[Point]:
+    """Return the points of the time in which tasks waited for CPU, disks and memory.
+
+    Raises: AbsentError where the kernel does not measure it.
+    """
+    points = []
+    for resource, shown in _PRESSURES.items():
+        try:
+            lines = read(f"{roots.proc}/pressure/{resource}").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOTSUP):
+                raise AbsentError("pressure is not measured; the kernel's parameter psi=1 turns it on") from error
+            raise
+        totals = {line.split(maxsplit=1)[0]: int(line.rpartition(b"total=")[2]) for line in lines}
+        points += [
+            Point(f"node_pressure_{name}_seconds_total", totals[kind] / 1_000_000) for kind, name in shown.items()
+        ]
+    if not points:
+        raise AbsentError(f"no {roots.proc}/pressure")
+    return points
+
+
+def collect_entropy(roots: Roots) -> list[Point]:
+    """Return the points of the kernel's pool of random bits."""
+    folder = f"{roots.proc}/sys/kernel/random"
+    return [
+        Point("node_entropy_available_bits", float(number(f"{folder}/entropy_avail"))),
+        Point("node_entropy_pool_size_bits", float(number(f"{folder}/poolsize"))),
+    ]
+
+
+def collect_kernel_hung(roots: Roots) -> list[Point]:
+    """Return the point of tasks that the kernel found hanging.
+
+    Raises: AbsentError where the kernel does not count them.
+    """
+    count = read_or_absent(f"{roots.proc}/sys/kernel/hung_task_detect_count")
+    return [Point("node_kernel_hung_tasks_total", float(int(count)))]
+
+
+def collect_schedstat(roots: Roots) -> list[Point]:
+    """Return the points of how long each CPU ran tasks and let them wait.
+
+    Raises: AbsentError where the kernel does not count it.
+    """
+    points = []
+    for line in read_or_absent(f"{roots.proc}/schedstat").decode().splitlines():
+        fields = line.split()
+        if fields and fields[0].startswith("cpu"):
+            labels = (("cpu", fields[0][3:]),)
+            running, waiting, slices = (int(field) for field in fields[7:10])
+            points += [
+                Point("node_schedstat_running_seconds_total", running / 1e9, labels),
+                Point("node_schedstat_waiting_seconds_total", waiting / 1e9, labels),
+                Point("node_schedstat_timeslices_total", float(slices), labels),
+            ]
+    return points
+
+
+_SELINUX_MODES = {"enforcing": 1.0, "permissive": 0.0, "disabled": -1.0}
+
+
+def collect_selinux(roots: Roots) -> list[Point]:
+    """Return the points of SELinux: whether it is there, how it is set and how it runs."""
+    folder = f"{roots.sys}/fs/selinux"
+    if not is_folder(folder) or "enforce" not in names(folder):
+        return [Point("node_selinux_enabled", 0.0)]
+    config = some_text(f"{roots.root}/etc/selinux/config") or ""
+    configured = re.search(r"^SELINUX=(\w+)", config, re.M)
+    return [
+        Point("node_selinux_enabled", 1.0),
+        Point("node_selinux_config_mode", _SELINUX_MODES.get(configured[1].lower() if configured else "", -1.0)),
+        Point("node_selinux_current_mode", float(number(f"{folder}/enforce"))),
+    ]

@@ -1,16 +1,42 @@
-"""Reads the machine's files and gives their points, part by part: what cannot be read leaves out its own part only."""
+"""Reads the machine, collector by collector: one that fails costs its own families only, and is shown as failed.
 
-import os
+A collector takes the `Roots` and returns points. What a machine does not have (no RAID, no InfiniBand) is no fault:
+its collector is shown with a success of 0, as node_exporter does, and nothing is logged or counted.
+"""
+
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kobs import telemetry
-from kobs.collectors.host import devices, filesystems, kernel
-from kobs.collectors.host.filesystems import UsageReader
+from kobs.collectors.host import (
+    bcache,
+    bcachefs,
+    btrfs,
+    clock,
+    cpu,
+    disks,
+    drives,
+    edac,
+    fabrics,
+    filesystems,
+    hwmon,
+    identity,
+    ipvs,
+    kernel,
+    network_devices,
+    nfs,
+    power,
+    protocols,
+    xfs,
+    zfs,
+)
+from kobs.collectors.host.families import family_of
 from kobs.collectors.host.points import Point
+from kobs.collectors.host.roots import AbsentError, Roots
+from kobs.collectors.host.textfile import TextfileCollector
+from kobs.model.samples import Family
 
-_KERNEL_FILES = ("ostype", "hostname", "domainname", "osrelease", "version")
+Collector = Callable[[Roots], list[Point]]
 
 log = telemetry.get_logger(__name__)
 _unreadable = telemetry.counter(
@@ -18,84 +44,106 @@ _unreadable = telemetry.counter(
 )
 
 
-class HostReader:
-    """The machine whose /proc and /sys are at two paths; it remembers CPU times, so that they never step back."""
+def collectors() -> dict[str, Collector]:
+    """Return all collectors of the machine's own metrics by name; those that remember something are new."""
+    return {
+        "arp": protocols.collect_arp,
+        "bcache": bcache.collect_bcache,
+        "bcachefs": bcachefs.collect_bcachefs,
+        "bonding": network_devices.collect_bonding,
+        "btrfs": btrfs.collect_btrfs,
+        "conntrack": protocols.collect_conntrack,
+        "cpu": cpu.CpuCollector().collect,
+        "cpufreq": cpu.collect_cpufreq,
+        "diskstats": disks.collect_diskstats,
+        "dmi": identity.DmiCollector().collect,
+        "dmmultipath": drives.collect_multipath,
+        "edac": edac.collect_edac,
+        "entropy": kernel.collect_entropy,
+        "fibrechannel": fabrics.collect_fibrechannel,
+        "filefd": kernel.collect_filefd,
+        "filesystem": filesystems.FilesystemCollector().collect,
+        "hwmon": hwmon.collect_hwmon,
+        "infiniband": fabrics.collect_infiniband,
+        "ipvs": ipvs.collect_ipvs,
+        "kernel_hung": kernel.collect_kernel_hung,
+        "loadavg": kernel.collect_loadavg,
+        "mdadm": drives.collect_raid,
+        "meminfo": kernel.collect_meminfo,
+        "netclass": network_devices.collect_netclass,
+        "netdev": network_devices.collect_netdev,
+        "netstat": protocols.collect_netstat,
+        "nfs": nfs.collect_nfs,
+        "nfsd": nfs.collect_nfsd,
+        "nvme": drives.collect_nvme,
+        "os": identity.collect_os,
+        "powersupplyclass": power.collect_power_supplies,
+        "pressure": kernel.collect_pressure,
+        "rapl": power.collect_rapl,
+        "schedstat": kernel.collect_schedstat,
+        "selinux": kernel.collect_selinux,
+        "sockstat": protocols.collect_sockstat,
+        "softnet": protocols.collect_softnet,
+        "stat": kernel.collect_stat,
+        "tapestats": drives.collect_tapes,
+        "thermal_zone": power.collect_thermal_zones,
+        "time": clock.collect_time,
+        "timex": clock.TimexCollector().collect,
+        "udp_queues": protocols.collect_udp_queues,
+        "uname": identity.collect_uname,
+        "vmstat": kernel.collect_vmstat,
+        "watchdog": power.collect_watchdogs,
+        "xfs": xfs.collect_xfs,
+        "zfs": zfs.collect_zfs,
+    }
 
-    def __init__(self, *, proc: Path, sys: Path, usage: UsageReader | None = None) -> None:
-        self._proc = proc
-        self._sys = sys
-        # From a container the host's files are seen through its first process.
-        self._root = "" if proc == Path("/proc") else str(proc / "1" / "root")
-        self._usage = usage if usage is not None else UsageReader()
-        self._cpus: dict[str, tuple[float, ...]] = {}
+
+class HostReader:
+    """The machine whose files are below some roots, with the files of metrics in some folders."""
+
+    def __init__(
+        self, roots: Roots, *, textfiles: Sequence[str] = (), named: Mapping[str, Collector] | None = None
+    ) -> None:
+        self._roots = roots
+        self._collectors = dict(named) if named is not None else collectors()
+        self._textfiles = TextfileCollector(textfiles)
         self._failing: set[str] = set()
-        self._parts: dict[str, Callable[[], list[Point]]] = {
-            "cpu": self._read_cpu,
-            "stat": lambda: kernel.stat_points(self._read("stat")),
-            "memory": lambda: kernel.memory_points(self._read("meminfo")),
-            "load": lambda: kernel.load_points(self._read("loadavg")),
-            "files": lambda: kernel.file_points(self._read("sys/fs/file-nr")),
-            "uname": self._read_uname,
-            "disks": lambda: devices.disk_points(self._read("diskstats")),
-            "traffic": lambda: devices.traffic_points(self._read("1/net/dev", "net/dev")),
-            "interfaces": self._read_interfaces,
-            "filesystems": self._read_filesystems,
-            "time": lambda: kernel.time_points(time.time()),
-        }
 
     def read(self) -> list[Point]:
-        """Return the points of all parts that can be read."""
-        points: list[Point] = []
-        for part, read in self._parts.items():
-            try:
-                points += read()
-            except (OSError, ValueError, LookupError) as error:
-                _unreadable.labels(part).inc()
-                if part not in self._failing:
-                    log.warning(
-                        "A part of the machine cannot be read; its metrics are missing.", part=part, error=error
-                    )
-                self._failing.add(part)
-            else:
-                self._failing.discard(part)
-        return points
+        """Return the points of all collectors that can read, and of how each fared."""
+        points = [identity.build_point()]
+        for name, collect in self._collectors.items():
+            points += self._timed(name, collect)
+        # Last, as no file may have a metric that the machine has of its own.
+        own = {point.name for point in points} | {"up"}
+        return points + self._timed("textfile", lambda _: self._textfiles.collect(own))
 
-    def _read(self, *names: str) -> bytes:
-        """Return the bytes of the first file below /proc that can be read."""
-        for name in names[:-1]:
-            try:
-                return (self._proc / name).read_bytes()
-            except OSError:
-                continue
-        return (self._proc / names[-1]).read_bytes()
+    def families(self, names: Iterable[str]) -> list[Family]:
+        """Return what is said of metrics by their names."""
+        return [self._textfiles.family(name) or family_of(name) for name in names]
 
-    def _read_cpu(self) -> list[Point]:
-        self._cpus = kernel.steady(self._cpus, kernel.parse_cpu(self._read("stat")))
-        return kernel.cpu_points(self._cpus)
-
-    def _read_uname(self) -> list[Point]:
-        files = {name: self._read(f"sys/kernel/{name}") for name in _KERNEL_FILES}
-        return kernel.uname_points(files, machine=os.uname().machine)
-
-    def _read_interfaces(self) -> list[Point]:
-        points: list[Point] = []
-        for folder in sorted((self._sys / "class" / "net").iterdir()):
-            if not folder.is_dir() or not devices.is_shown(folder.name):
-                continue
-            files: dict[str, bytes] = {}
-            for name in (*devices.NETWORK_FILES, *devices.NETWORK_TEXTS):
-                try:
-                    files[name] = (folder / name).read_bytes()
-                except OSError:  # a device answers such files as it has
-                    continue
-            points += devices.interface_points(folder.name, files)
-        return points
-
-    def _read_filesystems(self) -> list[Point]:
-        mounts = filesystems.parse_mounts(self._read("1/mountinfo", "self/mountinfo"))
-        answers = self._usage.read([self._root + mount.mountpoint for mount in mounts])
+    def _timed(self, name: str, collect: Collector) -> list[Point]:
+        start = time.perf_counter()
+        points = self._collect(name, collect)
+        labels = (("collector", name),)
         return [
-            point
-            for mount in mounts
-            for point in filesystems.mount_points(mount, answers[self._root + mount.mountpoint])
+            *(points or ()),
+            Point("node_scrape_collector_duration_seconds", time.perf_counter() - start, labels),
+            Point("node_scrape_collector_success", float(points is not None), labels),
         ]
+
+    def _collect(self, name: str, collect: Collector) -> list[Point] | None:
+        """Return a collector's points, or None where it has none to show."""
+        try:
+            points = collect(self._roots)
+        except AbsentError:
+            self._failing.discard(name)
+            return None
+        except (OSError, ValueError, LookupError) as error:
+            _unreadable.labels(name).inc()
+            if name not in self._failing:
+                log.warning("A part of the machine cannot be read; its metrics are missing.", part=name, error=error)
+            self._failing.add(name)
+            return None
+        self._failing.discard(name)
+        return points

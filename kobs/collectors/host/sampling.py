@@ -9,11 +9,13 @@ import asyncio
 import struct
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
-from kobs.collectors.host.points import Point, family_of
+from kobs.collectors.host.points import Point
 from kobs.collectors.host.reading import HostReader
+from kobs.collectors.host.roots import Roots
 from kobs.collectors.sample_shipping import SampleShipping
-from kobs.config import Settings
+from kobs.config import AgentSettings, Settings
 from kobs.model.labels import METRIC_NAME
 from kobs.model.samples import STALE_NAN_BITS, Sample
 
@@ -26,19 +28,23 @@ _LONGEST_SLEEP_SECONDS = 1.0
 SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, shipping: SampleShipping) -> None:
     """Sample this machine and ship, until cancelled."""
-    shipping = SampleShipping(settings.agent, cluster=settings.cluster, node=settings.node)
-    reader = HostReader(proc=settings.agent.proc, sys=settings.agent.sys)
+    reader = HostReader(roots_of(settings.agent), textfiles=settings.agent.textfiles)
     target = Target(node=settings.node, cluster=settings.cluster)
     interval_ms = max(round(settings.agent.host_metrics_seconds * 1000), 1)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(shipping.run())
-        while True:
-            time_ms = await _next_time(interval_ms)
-            points = await asyncio.to_thread(reader.read)
-            shipping.describe(JOB, (family_of(name) for name in target.new_names(points)))
-            shipping.put(target.samples(points, time_ms))
+    while True:
+        time_ms = await _next_time(interval_ms)
+        points = await asyncio.to_thread(reader.read)
+        shipping.describe(JOB, reader.families(target.new_names(points)))
+        shipping.put(target.samples(points, time_ms))
+
+
+def roots_of(settings: AgentSettings) -> Roots:
+    """Return where the machine's files are; from a container the host's / is seen through its first process."""
+    own = Path("/proc")
+    root = settings.rootfs or (Path("/") if settings.proc == own else settings.proc / "1" / "root")
+    return Roots(settings.proc, settings.sys, "" if root == Path("/") else str(root), settings.udev)
 
 
 class Target:
@@ -66,7 +72,11 @@ class Target:
         return samples + [self._sample(name, labels, STALE_NAN, time_ms) for name, labels in sorted(gone)]
 
     def _sample(self, name: str, labels: tuple[tuple[str, str], ...], value: float, time_ms: int) -> Sample:
-        return Sample({METRIC_NAME: name, **dict(labels), **self._labels}, time_ms, value)
+        shown = {METRIC_NAME: name}
+        for label, text in labels:
+            if text:
+                shown[f"exported_{label}" if label in self._labels else label] = text
+        return Sample(shown | self._labels, time_ms, value)
 
 
 def next_due_ms(now_ms: int, interval_ms: int) -> int:

@@ -38,7 +38,16 @@ _streams = telemetry.gauge("kobs_agent_log_streams", "Log sources that may grow.
 class LogAgent:
     """Delivers all logs of a node."""
 
-    def __init__(self, settings: AgentSettings, state: State, *, cluster: str, node: str) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        state: State,
+        *,
+        cluster: str,
+        node: str,
+        problems: Callable[[], list[str]] = list,
+    ) -> None:
+        """`problems` says what is wrong with other parts of the agent, for the report."""
         self._settings = settings
         self._state = state
         self._discovery = Discovery(settings, cluster=cluster, node=node)
@@ -51,6 +60,7 @@ class LogAgent:
         self._next_report = 0.0
         self._next_sign_of_life = 0.0
         self._problem = ""
+        self._other_problems = problems
 
     async def run(self) -> None:
         """Run until cancelled; then close files and make what was acknowledged durable."""
@@ -125,7 +135,7 @@ class LogAgent:
             backlog_bytes=self._tailer.backlog_bytes(),
             held_bytes=self._tailer.held_bytes(),
             found=self._tailer.found(),
-            problems=problems[:20],
+            problems=[*problems, *self._other_problems()][:20],
         )
 
     def _note_problem(self, problem: str) -> None:

@@ -30,6 +30,19 @@ def test_only_file_systems_of_the_machine_are_shown() -> None:
     ]
 
 
+def test_places_are_the_host_s_own_where_its_root_is_mounted_elsewhere() -> None:
+    mounts = parse_mounts(
+        b"27 1 254:0 / /host rw - ext4 /dev/vda rw\n28 27 254:1 / /host/data rw - xfs /dev/vdb rw,emergency_ro\n"
+        b"29 27 254:2 / /hosted rw - xfs /dev/vdc rw\n",
+        root="/host",
+    )
+    assert [(mount.mountpoint, mount.is_readonly) for mount in mounts] == [
+        ("/", False),
+        ("/data", True),
+        ("/hosted", False),
+    ]
+
+
 def test_a_real_file_system_says_how_full_it_is(tmp_path: Path) -> None:
     usage = ask(str(tmp_path))
     assert usage.size_bytes > usage.free_bytes >= usage.avail_bytes > 0
@@ -78,10 +91,10 @@ def test_a_file_system_that_does_not_answer_hides_no_other(tmp_path: Path) -> No
 
     reader = UsageReader(wait_seconds=0.05, ask=ask_slowly)
     first = reader.read(["/a", "/stuck", "/b"])
-    assert first["/stuck"] == "no answer"
+    assert first["/stuck"] == "mountpoint timeout"
     assert isinstance(first["/a"], Usage)
     assert isinstance(first["/b"], Usage)
-    assert reader.read(["/a", "/stuck", "/b"])["/stuck"] == "no answer"
+    assert reader.read(["/a", "/stuck", "/b"])["/stuck"] == "mountpoint timeout"
     assert asked.count("/stuck") == 1
     answers_now.set()
     for thread in threading.enumerate():

@@ -1,23 +1,19 @@
 """The machine as a target: when it is sampled, what labels its series have, what happens when some are gone."""
 
-import re
 import shutil
 import struct
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from kobs.collectors.host.points import Point, family_of
-from kobs.collectors.host.reading import HostReader
-from kobs.collectors.host.sampling import Target, next_due_ms, sample_time_ms
+from kobs.collectors.host.families import family_of
+from kobs.collectors.host.points import Point
+from kobs.collectors.host.reading import HostReader, collectors
+from kobs.collectors.host.roots import Roots
+from kobs.collectors.host.sampling import Target, next_due_ms, roots_of, sample_time_ms
+from kobs.config import AgentSettings
 from kobs.model.samples import STALE_NAN_BITS, MetricType
 from kobs.telemetry import REGISTRY
-from tests.peers import peer
-from tests.ports import free_port
 
 FILES = (
     *("stat", "meminfo", "loadavg", "diskstats", "sys/fs/file-nr", "1/net/dev", "1/mountinfo"),
@@ -41,7 +37,7 @@ def proc(tmp_path: Path) -> Path:
 
 
 def test_all_parts_of_this_machine_can_be_read() -> None:
-    names = {point.name for point in HostReader(proc=Path("/proc"), sys=Path("/sys")).read()}
+    names = {point.name for point in HostReader(Roots()).read()}
     assert {
         "node_cpu_seconds_total",
         "node_memory_MemAvailable_bytes",
@@ -56,28 +52,58 @@ def test_all_parts_of_this_machine_can_be_read() -> None:
     } <= names
 
 
+def test_what_a_machine_does_not_have_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reader = HostReader(Roots(tmp_path, tmp_path), named={"hwmon": collectors()["hwmon"]})
+    failures = unreadable("hwmon")
+    success = {point.labels: point.value for point in reader.read() if point.name == "node_scrape_collector_success"}
+    assert success[("collector", "hwmon"),] == 0.0
+    assert unreadable("hwmon") == failures
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "root"),
+    [
+        ({}, ""),
+        ({"proc": "/host/proc"}, "/host/proc/1/root"),
+        ({"proc": "/host/proc", "rootfs": "/host/root"}, "/host/root"),
+        ({"proc": "/host/proc", "rootfs": "/"}, ""),
+    ],
+    ids=["on the machine", "in a container", "with its root mounted", "with the host's mounts"],
+)
+def test_where_the_host_is(settings: dict[str, str], root: str) -> None:
+    roots = roots_of(AgentSettings.model_validate(settings))
+    assert roots.root == root
+    assert str(roots.proc) == settings.get("proc", "/proc")
+    assert str(roots.udev) == "/run/udev/data"
+
+
 def test_roots_can_be_elsewhere(proc: Path) -> None:
     (proc / "loadavg").write_bytes(b"1.50 2.50 3.50 1/1 1\n")
-    points = {point.name: point.value for point in HostReader(proc=proc, sys=Path("/sys")).read()}
+    points = {point.name: point.value for point in HostReader(Roots(proc)).read()}
     assert points["node_load1"] == 1.5
 
 
 @pytest.mark.parametrize(
     ("file", "part", "lost"),
     [
-        ("meminfo", "memory", "node_memory_MemTotal_bytes"),
-        ("loadavg", "load", "node_load1"),
-        ("diskstats", "disks", "node_disk_io_now"),
+        ("meminfo", "meminfo", "node_memory_MemTotal_bytes"),
+        ("loadavg", "loadavg", "node_load1"),
+        ("diskstats", "diskstats", "node_disk_io_now"),
         ("sys/kernel/version", "uname", "node_uname_info"),
     ],
     ids=["meminfo", "loadavg", "diskstats", "version"],
 )
 def test_what_cannot_be_read_leaves_out_its_part_only(proc: Path, file: str, part: str, lost: str) -> None:
-    reader = HostReader(proc=proc, sys=Path("/sys"))
+    reader = HostReader(Roots(proc))
     before = {point.name for point in reader.read()}
     shutil.move(proc / file, proc / "away")
     failures = unreadable(part)
-    after = {point.name for point in reader.read()}
+    points = reader.read()
+    after = {point.name for point in points}
+    success = {point.labels[0][1]: point.value for point in points if point.name == "node_scrape_collector_success"}
+    assert success[part] == 0.0
+    assert success["cpu"] == 1.0
     assert lost in before - after
     assert "node_cpu_seconds_total" in after
     assert unreadable(part) == failures + 1
@@ -87,7 +113,7 @@ def test_what_cannot_be_read_leaves_out_its_part_only(proc: Path, file: str, par
 
 def test_damaged_bytes_leave_out_their_part_only(proc: Path) -> None:
     (proc / "1/mountinfo").write_bytes(b"22 27 0:21\n")
-    names = {point.name for point in HostReader(proc=proc, sys=Path("/sys")).read()}
+    names = {point.name for point in HostReader(Roots(proc)).read()}
     assert "node_filesystem_size_bytes" not in names
     assert "node_load1" in names
 
@@ -146,43 +172,12 @@ def test_a_family_has_type_and_unit(name: str, kind: MetricType, unit: str) -> N
     assert family.help
 
 
-def test_a_node_exporter_on_this_machine_shows_the_same_series_and_types() -> None:
-    """All series of the names that kobs shows are equal; counters move on between the two looks."""
-    port = free_port()
-    flags = ["--no-collector.wifi", "--no-collector.hwmon", "--no-collector.btrfs", "--log.level=error"]
-    own = HostReader(proc=Path("/proc"), sys=Path("/sys"))
-    with subprocess.Popen([peer("node_exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]) as process:
-        try:
-            text = _wait_for(f"http://127.0.0.1:{port}/metrics")
-            points = own.read()
-        finally:
-            process.terminate()
-    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
-    theirs = {_series(line) for line in text.splitlines() if line.startswith("node_")}
-    ours = {(point.name, frozenset((key, value) for key, value in point.labels if value)) for point in points}
-    names = {name for name, _ in ours}
-    # What comes and goes with other tests' mounts and devices is not kobs's to show alike.
-    theirs = {each for each in theirs if each[0] in names and not _passes(each)}
-    assert {each for each in ours if not _passes(each)} == theirs
-    assert {name: family_of(name).type.value for name in names} == {name: types[name] for name in names}
-
-
-def _passes(series: tuple[str, frozenset[tuple[str, str]]]) -> bool:
-    return series[0].startswith("node_filesystem_") and ("mountpoint", "/") not in series[1]
-
-
-def _series(line: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    name, _, rest = line.rpartition(" ")[0].partition("{")
-    return name, frozenset(pair for pair in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest) if pair[1])
-
-
-def _wait_for(url: str) -> str:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return str(answer.read().decode())
-        except urllib.error.URLError as error:
-            if not isinstance(error.reason, ConnectionError):
-                raise
-            time.sleep(0.05)
-    raise AssertionError("node_exporter does not answer")
+def test_a_label_of_the_target_is_kept_apart_from_one_of_the_series() -> None:
+    point = Point("backup_ok", 1.0, (("instance", "db-1"), ("empty", "")))
+    sample, _ = Target(node="worker-1", cluster="").samples([point], 0)
+    assert sample.labels == {
+        "__name__": "backup_ok",
+        "exported_instance": "db-1",
+        "instance": "worker-1",
+        "job": "node",
+    }

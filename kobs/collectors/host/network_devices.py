@@ -1,40 +1,17 @@
-"""Disks and network devices: bytes of /proc and /sys arrive, points leave. Nothing here reads a file.
+"""Network devices: traffic, state, properties, and bonds of several.
 
-Source: Linux `Documentation/admin-guide/iostats.rst`, `Documentation/ABI/testing/sysfs-class-net`; node_exporter 1.12
-`collector/diskstats_linux.go`, `netdev_common.go`, `netclass_linux.go` (names and units).
+Source: Linux `Documentation/ABI/testing/sysfs-class-net`, `Documentation/networking/bonding.rst`; node_exporter 1.12
+(names and units).
 """
 
 import re
 from collections.abc import Mapping
 
 from kobs.collectors.host.points import Point
+from kobs.collectors.host.roots import Roots, is_folder, names, read, read_or_absent
 
-_IGNORED_DISKS = re.compile(r"(?:z?ram|loop|fd|(?:h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+")
-"""Memory, loops, and partitions beside their disks."""
 _IGNORED_NETWORK = re.compile(r"veth.*|[a-f0-9]{15}")
 """One end of each container's network: kube-prometheus leaves them out too."""
-
-_SECTOR_BYTES = 512
-_DISK_COLUMNS: tuple[tuple[str, float], ...] = (
-    ("reads_completed_total", 1),
-    ("reads_merged_total", 1),
-    ("read_bytes_total", _SECTOR_BYTES),
-    ("read_time_seconds_total", 0.001),
-    ("writes_completed_total", 1),
-    ("writes_merged_total", 1),
-    ("written_bytes_total", _SECTOR_BYTES),
-    ("write_time_seconds_total", 0.001),
-    ("io_now", 1),
-    ("io_time_seconds_total", 0.001),
-    ("io_time_weighted_seconds_total", 0.001),
-    ("discards_completed_total", 1),
-    ("discards_merged_total", 1),
-    ("discarded_sectors_total", 1),
-    ("discard_time_seconds_total", 0.001),
-    ("flush_requests_total", 1),
-    ("flush_requests_time_seconds_total", 0.001),
-)
-"""Columns of /proc/diskstats after the name, and what one of them is in the metric's unit."""
 
 _NETWORK_COLUMNS = tuple(
     f"{direction}_{column}_total"
@@ -62,7 +39,6 @@ NETWORK_FILES: Mapping[str, str] = {
     "name_assign_type": "name_assign_type",
     "netdev_group": "net_dev_group",
     "speed": "speed_bytes",
-    "statistics/rx_nohandler": "receive_nohandler_total",
     "tx_queue_len": "transmit_queue_length",
     "type": "protocol_type",
 }
@@ -74,23 +50,9 @@ _INTERFACE_UP = 1
 _MEGABIT_BYTES = 125_000
 
 
-def disk_points(diskstats: bytes) -> list[Point]:
-    """Return the points of /proc/diskstats; older kernels have fewer columns."""
-    points = []
-    for line in diskstats.decode().splitlines():
-        _, _, device, *numbers = line.split()
-        if _IGNORED_DISKS.fullmatch(device):
-            continue
-        labels = (("device", device),)
-        for (name, unit), number in zip(_DISK_COLUMNS, numbers, strict=False):
-            value = int(number) / 1000 if unit == 0.001 else int(number) * unit
-            points.append(Point(f"node_disk_{name}", float(value), labels))
-    return points
-
-
 def traffic_points(net_dev: bytes) -> list[Point]:
     """Return the points of /proc/net/dev."""
-    points = []
+    points: list[Point] = []
     for line in net_dev.decode().splitlines()[2:]:
         device, _, rest = line.strip().rpartition(":")
         if not is_shown(device):
@@ -120,3 +82,62 @@ def interface_points(device: str, files: Mapping[str, bytes]) -> list[Point]:
         texts["adminstate"] = "up" if int(files["flags"], 0) & _INTERFACE_UP else "down"
     points.append(Point("node_network_info", 1.0, tuple(sorted({**texts, "device": device}.items()))))
     return points
+
+
+def collect_netdev(roots: Roots) -> list[Point]:
+    """Return the points of traffic."""
+    points = traffic_points(read(f"{roots.net}/dev"))
+    folder = f"{roots.sys}/class/net"
+    for device in _devices(folder):
+        # The kernel's table lacks this one.
+        try:
+            count = int(read(f"{folder}/{device}/statistics/rx_nohandler"))
+        except OSError:
+            continue
+        points.append(Point("node_network_receive_nohandler_total", float(count), (("device", device),)))
+    return points
+
+
+def collect_netclass(roots: Roots) -> list[Point]:
+    """Return the points of states and properties."""
+    points: list[Point] = []
+    folder = f"{roots.sys}/class/net"
+    for device in _devices(folder):
+        files: dict[str, bytes] = {}
+        for name in (*NETWORK_FILES, *NETWORK_TEXTS):
+            try:
+                files[name] = read(f"{folder}/{device}/{name}")
+            except OSError:  # a device answers such files as it has
+                continue
+        points += interface_points(device, files)
+    return points
+
+
+def _devices(folder: str) -> list[str]:
+    return [name for name in names(folder) if is_shown(name) and is_folder(f"{folder}/{name}")]
+
+
+def collect_bonding(roots: Roots) -> list[Point]:
+    """Return how many devices each bond has and how many of their links are up.
+
+    Raises: AbsentError where the kernel has no bonds.
+    """
+    folder = f"{roots.sys}/class/net"
+    points = []
+    for bond in read_or_absent(f"{folder}/bonding_masters").decode().split():
+        members = read(f"{folder}/{bond}/bonding/slaves").decode().split()
+        states = [_member_state(f"{folder}/{bond}", member) for member in members]
+        labels = (("master", bond),)
+        points += [
+            Point("node_bonding_slaves", float(len(states)), labels),
+            Point("node_bonding_active", float(states.count("up")), labels),
+        ]
+    return points
+
+
+def _member_state(bond: str, member: str) -> str:
+    try:
+        state = read(f"{bond}/lower_{member}/bonding_slave/mii_status")
+    except FileNotFoundError:  # older kernels name it so
+        state = read(f"{bond}/slave_{member}/bonding_slave/mii_status")
+    return state.decode().strip()

@@ -1,0 +1,92 @@
+"""What is scraped, in Prometheus' JSON: `GET /api/v1/targets`.
+
+Source: Prometheus 3, `web/api/v1/api.go`.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kobs import telemetry
+from kobs.api.disconnection import while_connected
+from kobs.api.security import scope_of
+from kobs.errors import KobsError, LimitError, RetryableError
+from kobs.query.targets import ActiveTarget, TargetView
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+log = telemetry.get_logger(__name__)
+
+
+def router(view: TargetView) -> APIRouter:
+    """Return the endpoint."""
+    routes = APIRouter(prefix="/api/v1")
+
+    @routes.get("/targets")
+    async def targets(request: Request) -> Response:
+        pool = request.query_params.get("scrapePool", "")
+        state = request.query_params.get("state", "").lower()
+        try:
+            found = await while_connected(request, view.read(scope_of(request)))
+        except KobsError as error:
+            return _error(error)
+        shows_all = state in ("", "any")
+        active = [_active(each) for each in found.active if not pool or each.pool == pool]
+        dropped = [
+            {"discoveredLabels": _sorted(each.discovered), "scrapePool": each.pool}
+            for each in found.dropped
+            if not pool or each.pool == pool
+        ]
+        data = {
+            "activeTargets": active if shows_all or state == "active" else [],
+            "droppedTargets": dropped if shows_all or state == "dropped" else [],
+            "droppedTargetCounts": found.dropped_counts if shows_all or state == "dropped" else None,
+        }
+        return Response(orjson.dumps({"status": "success", "data": data}), media_type="application/json")
+
+    return routes
+
+
+def _active(target: ActiveTarget) -> dict[str, object]:
+    return {
+        "discoveredLabels": _sorted(target.discovered),
+        "labels": _sorted(target.labels),
+        "scrapePool": target.pool,
+        "scrapeUrl": target.url,
+        "globalUrl": target.global_url,
+        "lastError": target.error,
+        "lastScrape": format_rfc_3339(target.started_ns),
+        "lastScrapeDuration": target.seconds,
+        "health": target.health,
+        "scrapeInterval": target.interval,
+        "scrapeTimeout": target.timeout,
+    }
+
+
+def _sorted(labels: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(labels.items()))
+
+
+def format_rfc_3339(time_ns: int) -> str:
+    """Return a time as `2026-01-02T15:04:05.123456789Z`, without zeros at its end; 0 is no time at all."""
+    if not time_ns:
+        return _NEVER
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    fraction = f".{nanoseconds:09}".rstrip("0").rstrip(".")
+    return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+def _error(error: KobsError) -> Response:
+    if isinstance(error, LimitError):
+        kind, status, said = "execution", 422, str(error)
+    elif isinstance(error, RetryableError):
+        kind, status, said = "unavailable", 503, str(error)
+    else:
+        log.error("A request failed by a defect.", error=error)
+        kind, status, said = "internal", 500, "the server failed to answer; its log tells why"
+    body = orjson.dumps({"status": "error", "errorType": kind, "error": said})
+    return Response(body, status_code=status, media_type="application/json")

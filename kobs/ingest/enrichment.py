@@ -1,0 +1,56 @@
+"""What many lines say of themselves: severities and trace ids of all bodies of a request at once.
+
+In: bodies in their order. Out: for each what `kobs.ingest.parse` says of it. Most lines name no trace, and many lines
+of text no severity: what they lack is found for all of them at once, and only the others are read one by one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from kobs.ingest.parse import SCAN_BYTES, SEVERITIES, find_trace_ids, severity
+
+WORDS = ("", *SEVERITIES)
+"""Words of severities by their codes."""
+
+_CODES = {word: code for code, word in enumerate(WORDS)}
+# What is in every line that begins with a digit and has a severity: a word of `parse`'s, or a key of logfmt. Its
+# letters in any case, because that costs nothing.
+_SAYS_SEVERITY = (
+    r"(?i)trace|trce|debug|dbug|dbg|fine|info|inf|notice|warn|wrn|err|severe|crit|fatal|alert|emerg|panic|verbose|fail"
+    r"|log:|level=|lvl=|severity="
+)
+_BETWEEN = b"\n\0"
+"""Lies between bodies that are searched as one text: no name of a trace goes over it or begins with it."""
+
+
+def severity_codes(bodies: Sequence[bytes]) -> NDArray[np.int32]:
+    """Return the severity of each body as its place in `WORDS`."""
+    numbered = [line for line, body in enumerate(bodies) if body[:1].isdigit()]
+    silent: list[int] = []
+    if numbered:
+        heads = pa.array([bodies[line][:SCAN_BYTES] for line in numbered], pa.binary())
+        says = pc.match_substring_regex(heads, _SAYS_SEVERITY).to_numpy(zero_copy_only=False)
+        silent = np.array(numbered)[~says].tolist()
+    asked = list(bodies)
+    for line in silent:
+        asked[line] = b""
+    codes = _CODES
+    return np.array([codes[severity(body)] if body else 0 for body in asked], np.int32)
+
+
+def trace_ids(bodies: Sequence[bytes]) -> list[str]:
+    """Return the trace id that each body names, or an empty text."""
+    ids = [""] * len(bodies)
+    if not bodies:
+        return ids
+    found = list(find_trace_ids(_BETWEEN.join(bodies)))
+    ends = np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)) + len(_BETWEEN))
+    lines = np.searchsorted(ends, [at for at, _ in found], side="right").tolist()
+    for line, (_, digits) in zip(lines, found, strict=True):
+        if not ids[line]:
+            ids[line] = digits
+    return ids

@@ -1,0 +1,171 @@
+"""Which series a selector has, remembered: a selector arrives, ids of series and their label sets leave.
+
+Labels of an id never change: they are kept, the least used are forgotten first. The ids of a selector are kept together
+with the revision of their metric's series, which is asked for each time: a panel that is asked for again and again
+costs a look at the revision instead of a search. Selectors without a metric's name are searched for each time. Ids are
+kept for each scope by itself; labels are looked up only for ids that a scope has found. One object serves all queries
+of a process, from any thread.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kobs.errors import RetryableError
+from kobs.model.labels import METRIC_NAME
+from kobs.model.scope import Scope
+from kobs.query.promql.tree import Matcher, MatchOperator, VectorSelector
+from kobs.query.promql.values import Labels
+from kobs.storage import metric_series_reads
+from kobs.storage.clickhouse import Store
+from kobs.storage.metric_reads import LabelCondition, Selection
+from kobs.storage.metric_series_reads import Revision
+
+_MOST_LABEL_SETS = 200_000
+"""About 150 MB of label sets."""
+_MOST_IDS = 2_000_000
+"""16 MB of ids."""
+_FEW_IDS = 1_000
+"""Up to so many label sets are looked up by their ids, more by the whole selection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The series of a selector, by their ids in ascending order."""
+
+    ids: NDArray[np.uint64]
+    metrics: tuple[str, ...]
+    """The names of their metrics."""
+    is_whole_metric: bool
+    """Whether they are all series of their one metric."""
+    selection: Selection
+    scope: Scope
+    groups: "dict[tuple[tuple[str, ...], bool], Groups]" = field(default_factory=dict)
+    """Groupings that were worked out before, by labels and `without`."""
+
+    @classmethod
+    def nothing(cls, scope: Scope) -> "Found":
+        """Return no series."""
+        return cls(np.zeros(0, np.uint64), (), is_whole_metric=False, selection=Selection((), 0, 0), scope=scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of series: the labels of each group, and the number of each series' group. Shape: numbers (S,)."""
+
+    labels: tuple[Labels, ...]
+    numbers: NDArray[np.int64]
+
+
+class SeriesMemory:
+    """Finds series and remembers them."""
+
+    def __init__(self, store: Store, *, most_label_sets: int = _MOST_LABEL_SETS, most_ids: int = _MOST_IDS) -> None:
+        self._store = store
+        self._most_label_sets = most_label_sets
+        self._most_ids = most_ids
+        self._lock = threading.Lock()
+        self._labels: OrderedDict[int, Labels] = OrderedDict()
+        self._found: OrderedDict[object, tuple[Revision, Found]] = OrderedDict()
+        self._ids = 0
+
+    def find(
+        self, scope: Scope, selector: VectorSelector, *, after_ms: int, until_ms: int, limit: int, comment: str = ""
+    ) -> Found:
+        """Return the series of a selector that may have samples in (after, until], at most `limit` and one."""
+        selection = Selection(tuple(condition(each) for each in selector.matchers), after_ms, until_ms)
+        metric = selector.metric_name()
+        if metric is None:
+            ids = metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
+            unnamed = Found(ids, (), is_whole_metric=False, selection=selection, scope=scope)
+            if len(ids) > limit:
+                return unnamed
+            names = {dict(labels).get(METRIC_NAME, "") for labels in self.labels(unnamed, comment=comment)}
+            return Found(ids, tuple(sorted(names)), is_whole_metric=False, selection=selection, scope=scope)
+        revision = metric_series_reads.read_revision(
+            self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
+        )
+        key = (scope, selection.conditions, metric_series_reads.days(selection), limit)
+        with self._lock:
+            known = self._found.get(key)
+            if known is not None and known[0] == revision:
+                self._found.move_to_end(key)
+                return known[1]
+        ids = np.zeros(0, dtype=np.uint64)
+        if revision is not None and revision.rows:
+            ids = metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
+        is_whole = len(selection.conditions) == 1 and scope.clusters is None and scope.namespaces is None
+        found = Found(ids, (metric,), is_whole_metric=is_whole, selection=selection, scope=scope)
+        if revision is not None:
+            self._remember(key, revision, found)
+        return found
+
+    def labels(self, found: Found, ids: NDArray[np.uint64] | None = None, *, comment: str = "") -> list[Labels]:
+        """Return the label sets of found series, or of some of them."""
+        wanted: list[int] = (found.ids if ids is None else ids).tolist()
+        with self._lock:
+            known = self._labels
+            missing = [each for each in wanted if each not in known]
+            taken = [known.get(each) for each in wanted]
+        if missing:
+            few = missing if len(missing) <= _FEW_IDS else None
+            read = metric_series_reads.read_label_sets(self._store, found.scope, found.selection, few, comment=comment)
+            taken = [
+                labels if labels is not None else read.get(each) for each, labels in zip(wanted, taken, strict=True)
+            ]
+        result = [labels for labels in taken if labels is not None]
+        if len(result) < len(wanted):
+            raise RetryableError("some series expired while they were read")
+        self._remember_labels(wanted, result)
+        return result
+
+    def groups(self, found: Found, labels: tuple[str, ...], *, is_without: bool, comment: str = "") -> Groups:
+        """Return the groups of found series `by` some labels or `without` them; the metric's name is never a label."""
+        known = found.groups.get((labels, is_without))
+        if known is not None:
+            return known
+        named = frozenset(labels) | ({METRIC_NAME} if is_without else frozenset())
+        numbers: dict[Labels, int] = {}
+        of_series = np.empty(len(found.ids), dtype=np.int64)
+        for at, each in enumerate(self.labels(found, comment=comment)):
+            if is_without:
+                group = tuple(pair for pair in each if pair[0] not in named)
+            else:
+                group = tuple(pair for pair in each if pair[0] in named and pair[0] != METRIC_NAME)
+            of_series[at] = numbers.setdefault(group, len(numbers))
+        groups = Groups(tuple(numbers), of_series)
+        found.groups[labels, is_without] = groups
+        return groups
+
+    def _remember(self, key: object, revision: Revision, found: Found) -> None:
+        with self._lock:
+            before = self._found.pop(key, None)
+            if before is not None:
+                self._ids -= len(before[1].ids) + 100
+            self._found[key] = (revision, found)
+            self._ids += len(found.ids) + 100  # an empty one takes memory too
+            while self._ids > self._most_ids and len(self._found) > 1:
+                _, (_, forgotten) = self._found.popitem(last=False)
+                self._ids -= len(forgotten.ids) + 100
+
+    def _remember_labels(self, ids: Sequence[int], labels: Sequence[Labels]) -> None:
+        with self._lock:
+            for each, its_labels in zip(ids, labels, strict=True):
+                self._labels[each] = its_labels
+                self._labels.move_to_end(each)
+            while len(self._labels) > self._most_label_sets:
+                self._labels.popitem(last=False)
+
+
+def condition(matcher: Matcher) -> LabelCondition:
+    """Return a matcher as the store takes it."""
+    return LabelCondition(
+        matcher.name,
+        matcher.value,
+        is_pattern=matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX),
+        is_negated=matcher.operator in (MatchOperator.NOT_EQUAL, MatchOperator.NOT_REGEX),
+    )
