@@ -132,16 +132,22 @@ class Expressions:
 
     def _over_time(self, depth: int) -> str:
         length = self._choice(["15s", "1m", "4m", "137s", "10m"])
+        number = self.number(depth)
         if depth <= 0 or self._random.random() < 0.6:
             ranged = f"{self.selector()}[{length}]{self.modifiers()}"
+            predicted = f"predict_linear({ranged}, {self.number(0)})"
         else:
             step = self._choice(["", "30s", "47s", "1m"])
-            ranged = f"({self.vector(depth)})[{length}:{step}]{self.modifiers()}"
+            at = self._choice(["", "", " @ start()", f" @ {BASE_MS // 1000 + 1844}"])
+            ranged = f"({self.vector(depth)})[{length}:{step}]{at}"
+            # a subquery with `@` makes Prometheus fail where the rest is not the same at every moment, and with an
+            # offset as well it misplaces an `@` inside of it
+            number, predicted = self._choice(["0.5", "0.9", "0", "1", "2"]), f"deriv({ranged})"
         return self._choice(
-            [f"{self._choice(_OVER_TIME)}({ranged})"] * 5
-            + [
-                f"quantile_over_time({self.number(depth)}, {ranged})",
-                f"predict_linear({ranged}, {self.number(0)})",
+            [
+                *[f"{self._choice(_OVER_TIME)}({ranged})"] * 5,
+                f"quantile_over_time({number}, {ranged})",
+                predicted,
                 f"double_exponential_smoothing({ranged}, 0.3, 0.7)",
             ]
         )
@@ -152,11 +158,12 @@ class Expressions:
         return self._choice(
             [f"{self._choice(_AGGREGATIONS)}{labels} ({inner})"] * 3
             + [
-                f"quantile{labels} ({self.number(depth)}, {inner})",
+                f"quantile{labels} ({self.number(0)}, {self.selector()})",
                 f"quantile{labels} ({self._choice(['0.5', '0.9', '0', '1', '0.33'])}, {inner})",
-                f'count_values{labels} ("v", {inner})',
-                f"topk{labels} ({self._choice(['1', '2', '3.7', '0'])}, {inner})",
-                f"bottomk{labels} ({self._choice(['1', '2', '100'])}, {inner})",
+                f'count_values{labels} ("v", round({inner}, 0.1))',
+                # of values that differ: which of equal ones is chosen is not told
+                f"topk{labels} ({self._choice(['1', '2', '3.7', '0'])}, deriv(c_total[7m]))",
+                f"bottomk{labels} (100, {inner})",
                 f"limit_ratio{labels} ({self._choice(['0.5', '-0.5', '1', '2'])}, {inner})",
             ]
         )
