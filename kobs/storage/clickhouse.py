@@ -77,6 +77,8 @@ class Store:
             "date_time_input_format": "best_effort",
             "async_insert": "0",
             "max_partitions_per_insert_block": "50",
+            # merges make it: most of what an insert writes is soon merged, and reading it whole until then costs little
+            "exclude_materialize_skip_indexes_on_insert": "ix_token",
             "output_format_arrow_compression_method": "none",
             "output_format_arrow_string_as_string": "1",
         }
