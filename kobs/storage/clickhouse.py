@@ -77,8 +77,6 @@ class Store:
             "date_time_input_format": "best_effort",
             "async_insert": "0",
             "max_partitions_per_insert_block": "50",
-            # merges make it: most of what an insert writes is soon merged, and reading it whole until then costs little
-            "exclude_materialize_skip_indexes_on_insert": "ix_token",
             "output_format_arrow_compression_method": "none",
             "output_format_arrow_string_as_string": "1",
         }
@@ -212,6 +210,10 @@ class Store:
                 "KILL QUERY WHERE user = currentUser() AND startsWith(Settings['log_comment'], {prefix:String}) SYNC",
                 parameters={"prefix": comment_prefix},
             )
+
+    def knows_setting(self, name: str) -> bool:
+        """Tell whether the engine has a setting: older servers lack some, and refuse a statement that names one."""
+        return name in self._killer.server_settings
 
     def tables_bytes(self) -> int:
         """Return the bytes that the tables' parts take on the store's disks, those soon deleted included."""

@@ -50,3 +50,11 @@ def test_words_are_found_before_and_after_a_merge_made_their_index(store: Store)
 
     assert [_count(store, token) for token in ("needle0", "needle1", "haystack", "needle2")] == [1, 1, 2, 0]
     assert _index_bytes(store) > 0
+
+
+def test_words_of_a_large_insert_are_indexed_at_once(store: Store) -> None:
+    many = pa.concat_tables([_rows(0).slice(0, 1)] * log_writes._INDEXED_AT_ONCE)  # the limit is no setting
+
+    log_writes.insert_rows(store, many, received_ms=_NOW_NS // 1_000_000, comment="")
+
+    assert _index_bytes(store) > 0
