@@ -75,9 +75,10 @@ class LogAgent:
     async def _round(self) -> None:
         await self._in_thread(self._look)
         asked = self._tailer.to_place()
-        if asked:
-            answer = await self._meanwhile_looking(self._delivery.positions(asked))
-            await self._in_thread(self._tailer.place, asked, answer.positions, now=time.monotonic())
+        open_claims = self._tailer.earlier_claims.must_ask
+        if asked or open_claims:
+            answer = await self._meanwhile_looking(self._delivery.positions(asked, open_claims=open_claims))
+            await self._in_thread(self._tailer.place, asked, answer, now=time.monotonic())
             return
         try:
             shipment = await self._in_thread(self._tailer.collect, now=time.monotonic())

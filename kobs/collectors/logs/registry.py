@@ -157,6 +157,17 @@ class Registry:
             return False
         return segment.stream.format is not LineFormat.JOURNAL
 
+    def cannot_read(self, source: int) -> bool:
+        """Whether a file of a source is there that cannot be opened or read now."""
+        return any(
+            found.stream.source.id() == source and str(path) in self.problems
+            for path, found in self._unidentified.items()
+        )
+
+    def has_head(self, source: int, head: int) -> bool:
+        """Whether a file of a source is known that begins with this first line."""
+        return any(segment.source == source and segment.head == head for segment in self.segments.values())
+
     @property
     def looked(self) -> bool:
         """Whether a first full look has been taken in."""

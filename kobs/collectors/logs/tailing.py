@@ -13,13 +13,14 @@ from itertools import islice
 from kobs import telemetry
 from kobs.collectors.logs.cutting import complete_to, finished_to, lines_to
 from kobs.collectors.logs.discovery import Look
+from kobs.collectors.logs.earlier_claims import EarlierClaims
 from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Log, Registry, Segment, is_container
 from kobs.collectors.logs.segments import DamagedError, GzipFile, PlainFile
 from kobs.collectors.logs.state import Boundaries, Changes, KnownLoss, State
 from kobs.config import AgentSettings
 from kobs.model.logs import LossReason, SourceKind
-from kobs.wire.ship import GROUPING_VERSION, BatchAnswer, BatchStatus, LineFormat, SegmentPosition
+from kobs.wire.ship import GROUPING_VERSION, BatchAnswer, BatchStatus, LineFormat, PositionsAnswer, SegmentPosition
 
 _LONGEST_BATCH_BYTES = 4 * 1024 * 1024
 _SKIPPED_AT_ONCE_BYTES = 16 * 1024 * 1024
@@ -93,6 +94,7 @@ class Tailer:
         self._next_claims = 0.0
         self._next_held_look = 0.0
         self.unplaced_asked: set[int] = set()
+        self.earlier_claims = EarlierClaims(state, registry, pod_logs=settings.pod_logs)
 
     def update(self, look: Look | None, *, now: float) -> None:
         """Take in a look of the discovery."""
@@ -115,10 +117,12 @@ class Tailer:
             if not entry.placed or (source in doubtful and source not in self.unplaced_asked)
         ]
 
-    def place(self, asked: list[Log], positions: list[SegmentPosition], *, now: float) -> None:
+    def place(self, asked: list[Log], answer: PositionsAnswer, *, now: float) -> None:
         """Take over the server's answer on the sources that were asked, in the order of asking."""
+        if self.earlier_claims.must_ask:
+            self.earlier_claims.take(answer.open_claims, now=now)
         by_log: dict[int, list[SegmentPosition]] = {}
-        for position in positions:
+        for position in answer.positions:
             by_log.setdefault(position.stream, []).append(position)
         for index, entry in enumerate(asked):
             self._registry.place(entry, by_log.get(index, []))
@@ -159,7 +163,10 @@ class Tailer:
                 batches.append(batch)
                 room -= len(batch.payload)
         claims = self._claims(now=now, batches=batches)
+        for loss in self.earlier_claims.gone(now=now):
+            self._record(loss)
         self._commit(opened=[batch.boundaries for batch in batches if not batch.retry])
+        self.earlier_claims.settle()
         for batch in batches:
             batch.log.pending = batch.boundaries
         losses = list(self._losses.values())
@@ -528,8 +535,18 @@ class Tailer:
             detail=detail,
             stream=segment.stream,
         )
-        _lost.labels(reason).inc()
-        log.warning("Log bytes are lost.", path=segment.path, start=start, end=end or "unknown", reason=reason)
+        self._record(loss)
+
+    def _record(self, loss: KnownLoss) -> None:
+        _lost.labels(loss.reason).inc()
+        log.warning(
+            "Log bytes are lost.",
+            source=loss.stream.source.path or f"{loss.stream.source.namespace}/{loss.stream.source.pod}",
+            container=loss.stream.source.container,
+            start=loss.start,
+            end=loss.end or "unknown",
+            reason=loss.reason,
+        )
         self._losses[loss.source, loss.segment, loss.start, loss.reason] = loss
         self._new_losses.append(loss)
 
