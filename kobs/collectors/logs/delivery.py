@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from kobs import __version__, telemetry
-from kobs.collectors.logs.registry import Log
+from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
 from kobs.collectors.logs.tailing import Shipment
 from kobs.config import AgentSettings
