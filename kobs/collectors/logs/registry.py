@@ -187,8 +187,7 @@ class Registry:
     def _enqueue(self, entry: Log, segment: Segment) -> None:
         if segment not in entry.segments:
             entry.segments.append(segment)
-        if segment.stream.format is LineFormat.CRI:
-            entry.segments.sort(key=lambda each: each.segment)
+        _sort(entry)
         self.turns.wake(entry.source)
 
     def _log_of(self, source: int, stream: Stream | None) -> Log:
@@ -260,6 +259,7 @@ class Registry:
             segment.rotated_at = now
         if live != segment.live:
             segment.live = live
+            _sort(self.logs[segment.source])
             self.turns.wake(segment.source)
 
     def _identify(self, found: Found, *, now: float) -> tuple[Segment, PlainFile | GzipFile] | None:
@@ -321,3 +321,13 @@ class Registry:
             segment.gone_at = now
             segment.live = False
             self.turns.wake(segment.source)
+
+
+def _sort(entry: Log) -> None:
+    """Put a container's segments in the order in which they were written.
+
+    Their numbers are times of the node's clock, which may be set back: the live file is the last all the same, and of
+    others the one that was renamed first.
+    """
+    if entry.stream.format is LineFormat.CRI:
+        entry.segments.sort(key=lambda each: (each.live, each.rotated_at or each.gone_at or 0.0, each.segment))

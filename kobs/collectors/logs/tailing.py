@@ -125,7 +125,7 @@ class Tailer:
         for segment in list(self._registry.missing):
             if segment.source in self._asked:
                 self._give_up_missing(segment, now=now)
-        if self._state.fresh and not self._registry.unplaced:
+        if asked and self._state.fresh and not self._registry.unplaced:
             self._state.placed()
 
     def collect(self, *, now: float) -> Shipment | None:
