@@ -15,9 +15,10 @@ from kobs.collectors.logs.delivery import Delivery
 from kobs.collectors.logs.discovery import Discovery
 from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Registry
+from kobs.collectors.logs.shipments import Shipment
 from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
-from kobs.collectors.logs.tailing import Shipment, Tailer
+from kobs.collectors.logs.tailing import Tailer
 from kobs.config import AgentSettings
 from kobs.errors import RetryableError
 from kobs.wire.ship import AgentReport

@@ -14,9 +14,9 @@ import httpx
 import msgspec
 
 from kobs import __version__, telemetry
+from kobs.collectors.logs.shipments import Shipment
 from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
-from kobs.collectors.logs.tailing import Shipment
 from kobs.config import AgentSettings
 from kobs.errors import ConfigError, RetryableError
 from kobs.wire import frames

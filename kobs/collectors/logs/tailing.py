@@ -6,7 +6,6 @@ could be read, each time with a loss on record. A source that is read to its end
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from itertools import islice
 
 from kobs import telemetry
@@ -17,8 +16,10 @@ from kobs.collectors.logs.losses import Losses
 from kobs.collectors.logs.reading import COPY_GRACE_SECONDS, Reader
 from kobs.collectors.logs.registry import Registry
 from kobs.collectors.logs.resting import Resting
-from kobs.collectors.logs.sources import Log, Segment
-from kobs.collectors.logs.state import Boundaries, Changes, KnownLoss, State
+from kobs.collectors.logs.shipments import ClaimedSize, ReadBatch, Shipment
+from kobs.collectors.logs.sources import Log
+from kobs.collectors.logs.state import Boundaries, Changes, State
+from kobs.collectors.logs.vanishing import Vanishing
 from kobs.config import AgentSettings
 from kobs.model.logs import LossReason, SourceKind
 from kobs.wire.ship import BatchAnswer, BatchStatus, LineFormat, PositionsAnswer, SegmentPosition
@@ -26,47 +27,10 @@ from kobs.wire.ship import BatchAnswer, BatchStatus, LineFormat, PositionsAnswer
 _CLAIM_SECONDS = 5.0
 _MOST_CLAIMS = 2000
 _HELD_LOOK_SECONDS = 1.0
-_FORGET_SECONDS = {SourceKind.CONTAINER: 600.0, SourceKind.FILE: 7 * 86_400.0, SourceKind.JOURNAL: float("inf")}
-"""How long a finished segment is known after its file is gone: a compressed copy may turn up much later."""
-
-_NEVER = float("inf")
 
 log = telemetry.get_logger(__name__)
 _batches = telemetry.counter("kobs_agent_log_batches_total", "Batches of log bytes that were cut.")
 _bytes = telemetry.counter("kobs_agent_log_bytes_total", "Bytes of logs in batches that the server has stored.")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadBatch:
-    """A batch with its bytes."""
-
-    log: Log
-    segment: Segment
-    boundaries: Boundaries
-    payload: bytes
-    retry: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedSize:
-    """How far a segment has grown."""
-
-    segment: Segment
-    size: int
-    closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Shipment:
-    """What goes into one request."""
-
-    batches: list[ReadBatch]
-    losses: list[KnownLoss]
-    claims: list[ClaimedSize]
-
-    def leaves_rotated_files(self) -> bool:
-        """Whether a source has gone on in another file, so that there is more to be sent at once."""
-        return any(len(batch.log.segments) > 1 for batch in self.batches)
 
 
 class Tailer:
@@ -79,6 +43,7 @@ class Tailer:
         self._journal = journal
         self._losses = Losses(state.losses())
         self._reader = Reader(settings, registry, self._losses)
+        self._vanishing = Vanishing(settings, registry, self._losses)
         self._resting = Resting(registry, poll_seconds=settings.poll_ms / 1000)
         self._settled: list[Boundaries] = []
         self._forgotten: list[tuple[int, int]] = []
@@ -94,9 +59,9 @@ class Tailer:
         self._resting.wake_grown()
         if now >= self._next_held_look:
             self._next_held_look = now + _HELD_LOOK_SECONDS
-            self._keep_within_held_bytes()
+            self._vanishing.keep_within_held_bytes()
         if look is not None and look.full:
-            self._forget_gone(now=now)
+            self._forgotten += self._vanishing.forget(now=now)
 
     def to_place(self) -> list[Log]:
         """Return the sources of which the server has to say what it has, before they can be read."""
@@ -123,8 +88,12 @@ class Tailer:
                 if delivered >= entry.pending.end:
                     self._advance(entry, entry.pending)
         for segment in list(self._registry.missing):
-            if segment.source in self._asked:
-                self._give_up_missing(segment, now=now)
+            if segment.source not in self._asked:
+                continue
+            entry = self._registry.logs[segment.source]
+            if entry.pending is not None and entry.pending.segment == segment.segment:
+                self._again(entry, entry.pending, now=now + COPY_GRACE_SECONDS)
+            self._vanishing.give_up_missing(segment, now=now)
         if asked and self._state.fresh and not self._registry.unplaced:
             self._state.placed()
 
@@ -195,7 +164,7 @@ class Tailer:
 
     def held_bytes(self) -> int:
         """Return how many unread bytes only an open descriptor still leads to."""
-        return sum(size for _, size in self._held())
+        return self._vanishing.held_bytes()
 
     def found(self) -> dict[str, int]:
         """Return how many sources there are, in words."""
@@ -294,66 +263,6 @@ class Tailer:
                 segment.size = max(segment.size, reached)
                 self._registry.changed[segment] = None
         self._registry.turns.wake(entry.source)
-
-    # What is gone
-
-    def _give_up_missing(self, segment: Segment, *, now: float) -> None:
-        """A segment that the state knows is gone: what of it is not stored cannot be read any more."""
-        entry = self._registry.logs[segment.source]
-        if entry.pending is not None and entry.pending.segment == segment.segment:
-            self._again(entry, entry.pending, now=now + COPY_GRACE_SECONDS)
-        later = [other for other in entry.segments if other is not segment and other.found]
-        was_unread = segment.acked < segment.size
-        if was_unread:
-            self._losses.lose(segment, segment.acked, segment.size, LossReason.ROTATED_AWAY)
-            segment.acked = segment.size
-        if later and not segment.rotated_at:
-            # Its source went on in another file, so it has grown after it was read last.
-            self._losses.lose(segment, segment.acked, 0, LossReason.ROTATED_AWAY)
-        elif not later and not was_unread:
-            self._losses.lose(segment, segment.acked, 0, LossReason.GONE_WHILE_AWAY)
-        segment.gone_at = now
-        self._registry.finish(segment)
-
-    def _held(self) -> list[tuple[Segment, int]]:
-        """Return the files that only a descriptor leads to, with how much of each is unread."""
-        held = []
-        for segment in self._registry.files:
-            if segment.gone_at is None or segment.closed or segment.file is None or segment.file.compressed:
-                continue
-            segment.size = max(segment.size, segment.file.state().size)
-            held.append((segment, max(segment.size - segment.acked, 0)))
-        return held
-
-    def _keep_within_held_bytes(self) -> None:
-        """Give up the oldest files that only a descriptor leads to, where they hold more than the limit."""
-        held = self._held()
-        total = sum(size for _, size in held)
-        for segment, size in sorted(held, key=lambda pair: pair[0].gone_at or 0.0):
-            if total <= self._settings.held_bytes:
-                return
-            pending = self._registry.logs[segment.source].pending
-            if size == 0 or (pending is not None and segment.segment in (pending.segment, pending.tail_segment)):
-                continue  # what may have been sent stays until it is known
-            self._losses.lose(
-                segment,
-                segment.acked,
-                segment.size,
-                LossReason.ROTATED_AWAY,
-                detail=f"held files exceed agent.held_bytes ({self._settings.held_bytes})",
-            )
-            segment.acked = segment.size
-            self._registry.finish(segment)
-            total -= size
-
-    def _forget_gone(self, *, now: float) -> None:
-        """Drop segments that are delivered, reported and gone for so long that no copy of them will turn up."""
-        for key, segment in list(self._registry.segments.items()):
-            if segment.closed and segment.gone_at is not None and segment.claimed == (segment.size, True):
-                limit = _FORGET_SECONDS[segment.stream.source.kind]
-                if now - segment.gone_at >= limit:
-                    self._registry.forget(segment)
-                    self._forgotten.append(key)
 
     # Claims and the state
 
