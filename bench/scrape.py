@@ -25,9 +25,7 @@ def parse(_: Options) -> list[Result]:
     """Parse recorded expositions again and again, as of targets that show the same series each time."""
     folder = recorded("kubelet-cadvisor") / "k8s-1.34"
     bodies = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.prom"))}
-    bodies |= {
-        f"node-exporter {path.stem}": path.read_bytes() for path in recorded("node-exporter").glob("scrape-1.prom")
-    }
+    bodies["node-exporter"] = (recorded("node-exporter") / "scrape-1.prom").read_bytes()
     samples = first_seconds = seconds = 0.0
     for body in bodies.values():
         known: dict[bytes, int] = {}
@@ -40,9 +38,8 @@ def parse(_: Options) -> list[Result]:
             seconds += took
         samples += count
     firsts = sum(_parse(body, {}, {})[0] for body in bodies.values())
-    data = (
-        f"{len(bodies)} recorded expositions of {firsts} samples, {sum(map(len, bodies.values())) / firsts:.0f} B each"
-    )
+    size = sum(map(len, bodies.values())) / firsts
+    data = f"{len(bodies)} recorded expositions of {firsts} samples, {size:.0f} B each"
     return [
         Result(
             name="scrape",
@@ -81,9 +78,8 @@ def whole(_: Options) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="kobs-bench-") as name, _targets() as port:
         folder = Path(name)
         path = folder / "scrape.yaml"
-        addresses = ", ".join(f'"127.0.0.1:{port}"' for _ in range(1))
         groups = "\n".join(
-            f"  - {{targets: [{addresses}], labels: {{instance: host-{number}}}}}" for number in range(_TARGETS)
+            f"  - {{targets: ['127.0.0.1:{port}'], labels: {{instance: host-{number}}}}}" for number in range(_TARGETS)
         )
         path.write_text(
             f"global: {{scrape_interval: {_INTERVAL_SECONDS}s}}\n"
@@ -91,12 +87,8 @@ def whole(_: Options) -> list[Result]:
         )
         with serving(folder) as server, _agent(server, folder=folder, path=path) as agent:
             time.sleep(_SETTLE_SECONDS)
-            before, scraped, cpu, server_cpu = (
-                time.monotonic(),
-                _stored(server),
-                agent.cpu_seconds(),
-                server.cpu_seconds(),
-            )
+            before, scraped = time.monotonic(), _stored(server)
+            cpu, server_cpu = agent.cpu_seconds(), server.cpu_seconds()
             time.sleep(_SECONDS)
             server.check()
             used, server_used = agent.cpu_seconds() - cpu, server.cpu_seconds() - server_cpu

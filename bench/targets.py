@@ -25,9 +25,7 @@ def exposition(series: int, *, seed: int) -> bytes:
         kind = "histogram" if is_histogram else "counter" if family % 3 == 1 else "gauge"
         lines += [f"# HELP {name} What the program does, number {family}.", f"# TYPE {name} {kind}"]
         for number in range(8):
-            common = (
-                f'handler="/api/v1/things/{number}",method="GET",code="{200 + number % 3}",zone="zone-{number % 2}"'
-            )
+            common = f'handler="/api/v1/things/{number}",method="GET",code="{200 + number % 3}",zone="z-{number % 2}"'
             if is_histogram:
                 total = 0
                 for bound in _BUCKETS:
