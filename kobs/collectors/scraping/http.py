@@ -73,13 +73,14 @@ class HttpClients:
             request = client.build_request("GET", url, headers=self._headers(headers), extensions=extensions)
             auth = self._basic_auth()
             response = await client.send(request, stream=True, auth=auth)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
+            # a server that refuses a client's certificate does so after the handshake, as a bare SSLError
             raise HttpError(reason_of(error)) from error
         try:
             if response.status_code != httpx.codes.OK:
                 raise HttpError(f"server returned HTTP status {response.status_code} {response.reason_phrase}".rstrip())
             yield Answer(response.headers.get("Content-Type", ""), _pieces(response, body_limit=body_limit))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError, ConnectionError) as error:
             raise HttpError(reason_of(error)) from error
         finally:
             await response.aclose()
