@@ -148,8 +148,6 @@ class Parser:
         timed_numbers: list[int] = []
         timed_texts: list[bytes] = []
         time_texts: list[bytes] = []
-        careful: list[SampleLine] = []
-        careful_numbers: list[int] = []
         add_number, add_text = numbers.append, texts.append
         for line in lines:
             series, _, text = line.rpartition(b" ")
@@ -175,14 +173,20 @@ class Parser:
                 add_text(known[1])
             else:
                 sample = self._form.read_sample(line, self._kind)
-                careful.append(sample)
-                careful_numbers.append(self._number(sample))
+                number = self._number(sample)
+                value_text, *rest = line[len(sample.series) :].split()
+                if sample.time_ms is None:
+                    add_number(number)
+                    add_text(value_text)
+                else:
+                    timed_numbers.append(number)
+                    timed_texts.append(value_text)
+                    time_texts.append(rest[0])
         values = parse_numbers(texts)
         timed_values = parse_numbers(timed_texts)
         times_ms = self._parse_times(time_texts)
         self._add(numbers, values)
         self._add_timed(timed_numbers, timed_values, times_ms)
-        self._add_samples(careful_numbers, careful)
 
     def _before_exemplar(self, line: bytes) -> tuple[int, bytes] | None:
         """Return number and value's text of a known series whose sample has an exemplar in its plainest form."""
