@@ -103,6 +103,14 @@ def test_the_view_is_narrowed_by_state_and_pool(client: httpx.Client) -> None:
     assert counts(state="nonsense") == (0, 0, None)
 
 
+def test_pools_are_told_by_name(client: httpx.Client) -> None:
+    post(client, REPORT)
+    assert client.get("/api/v1/scrape_pools").json() == {
+        "status": "success",
+        "data": {"scrapePools": ["bank", "shop"]},
+    }
+
+
 def test_a_target_that_is_not_reported_any_more_is_gone(client: httpx.Client) -> None:
     post(client, REPORT)
     post(client, TargetReport(node="n1", active=[active("b:1")]))
