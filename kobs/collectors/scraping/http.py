@@ -66,15 +66,16 @@ class HttpClients:
 
         Raises: HttpError; BodyLimitError while the pieces are read.
         """
-        client = await self._client(url)
         tls = self._configuration.tls_config
         extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
         try:
+            client = await self._client(url)
             request = client.build_request("GET", url, headers=self._headers(headers), extensions=extensions)
             auth = self._basic_auth()
             response = await client.send(request, stream=True, auth=auth)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
-            # a server that refuses a client's certificate does so after the handshake, as a bare SSLError
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, ExceptionGroup) as error:
+            # A server that refuses a client's certificate does so after the handshake, as a bare SSLError; what is no
+            # URL is told as a ValueError by some of those who read it, and as a group by who connects.
             raise HttpError(reason_of(error)) from error
         try:
             if response.status_code != httpx.codes.OK:
@@ -199,6 +200,7 @@ def reason_of(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
+            reason = str(cause) or reason
         elif isinstance(cause, ssl.SSLError | socket.gaierror):
             return cause.strerror or str(cause)
         elif isinstance(cause, OSError) and cause.errno:

@@ -133,7 +133,7 @@ class TargetLoop:
         """Scrape, as of the moment that is due if it is that moment; return the one that was due."""
         now_ms = self._now_ns() / 1e6
         interval_ms = self.target.interval_ms
-        aligned_ms += max(round((now_ms - aligned_ms) / interval_ms), 0) * interval_ms
+        aligned_ms += round((now_ms - aligned_ms) / interval_ms) * interval_ms
         tolerance_ms = min(interval_ms / 100, MOST_TOLERANCE_MS)
         is_in_time = -2 * _EARLY_SECONDS * 1000 <= now_ms - aligned_ms <= tolerance_ms
         await self.scrape(round(aligned_ms if is_in_time else now_ms))

@@ -115,6 +115,8 @@ def test_a_file_that_becomes_wrong_keeps_its_groups_and_is_a_problem(tmp_path: P
         ("a.yml", "- targets: a", "0.targets: Input should be a valid"),
         ("a.yml", "- targets: [a]\n  targets: [b]", "line 2: the key targets appears twice"),
         ("a.yml", "- \xff", "expected YAML"),
+        ("a.yml", '- targets: ["\\ud800"]', "expected YAML in UTF-8"),
+        ("a.json", '[{"targets": ["\\ud800"]}]', "it is not UTF-8"),
     ],
 )
 def test_why_a_file_is_wrong_is_told(tmp_path: Path, name: str, text: str, reason: str) -> None:

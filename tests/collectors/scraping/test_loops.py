@@ -399,3 +399,22 @@ def test_nobody_there_is_down_and_told_once() -> None:
     loop = asyncio.run(closed(run()))
     assert (loop.outcome.health, loop.outcome.error) == ("down", "Connection refused")
     assert recorder.of("up") == [(NOW_MS, 0.0)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["[::1:80", "a b:80", "127.0.0.1:99999", "host:port", "\x00:1", "ü.invalid:80", f"{'x' * 300}:80", "a:b@c:80",
+     "a?b:80", "#:1", "%:1", "*:80", "..:80", "[fe80::1%eth0]:80", "\n:80"],
+    ids=repr,
+)  # fmt: skip
+def test_an_address_that_is_none_is_an_error_of_its_scrape_alone(address: str) -> None:
+    recorder = Recorder()
+
+    async def run() -> TargetLoop:
+        loop = loop_for(recorder, HeldSeries(recorder), address)
+        await loop.scrape(NOW_MS)
+        return loop
+
+    loop = asyncio.run(closed(run()))
+    assert (loop.outcome.health, bool(loop.outcome.error)) == ("down", True)
+    assert recorder.of("up") == [(NOW_MS, 0.0)]
