@@ -128,8 +128,8 @@ def _stored(server: Server) -> float:
 
 
 @contextlib.contextmanager
-def _targets() -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-m", "bench.targets", str(_SERIES)], stdout=subprocess.PIPE, text=True)
+def _targets(series: int = _SERIES) -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-m", "bench.targets", str(series)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield int(process.stdout.readline())

@@ -114,27 +114,26 @@ class Parser:
             raise ExpositionError(self._lines, "the text does not end with # EOF")
 
     def _read(self, lines: list[bytes]) -> None:
-        count = len(lines)
-        if self._form.is_openmetrics:
-            self._check_end(lines)
+        """Read lines; the end of OpenMetrics is taken off them, behind which nothing may come."""
+        is_end = self._form.is_openmetrics and not self._ended and _EOF in lines
+        behind: list[bytes] = []
+        if is_end:
+            at = lines.index(_EOF)
+            lines, behind = lines[:at], lines[at + 1 :]
+        if self._ended and lines:
+            raise ExpositionError(self._lines + 1, "text after # EOF")
         kind = self._kind
         try:
             self._read_quickly(lines)
         except (ValueError, OverflowError, KobsError):
             self._kind = kind
             self._read_carefully(lines)
-        self._lines += count
-
-    def _check_end(self, lines: list[bytes]) -> None:
-        """Take the end off the lines; nothing may come behind it."""
-        if self._ended and lines:
-            raise ExpositionError(self._lines + 1, "text after # EOF")
-        if _EOF in lines:
-            at = lines.index(_EOF)
-            if at != len(lines) - 1:
-                raise ExpositionError(self._lines + at + 2, "text after # EOF")
+        self._lines += len(lines)
+        if is_end:
             self._ended = True
-            lines.pop()
+            self._lines += 1
+            if behind:
+                raise ExpositionError(self._lines + 1, "text after # EOF")
 
     def _read_quickly(self, lines: list[bytes]) -> None:
         """Read lines on the assumption that series are known and lines have their plainest form.
