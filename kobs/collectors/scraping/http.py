@@ -5,6 +5,7 @@ A body is uncompressed in steps, so that a small one that swells up is stopped b
 """
 
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -227,6 +228,8 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
     Raises: HttpError.
     """
+    if tls == Tls():
+        return _default_context()
     try:
         ca = tls.ca or None
         context = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file), cadata=ca)
@@ -248,6 +251,12 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     except OSError as error:
         raise HttpError(f"tls_config: {error.filename or ''}: {error.strerror or error}") from None
     return context
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    """Return the system's trust, which takes a while to read and is the same for all jobs that say nothing of it."""
+    return ssl.create_default_context()
 
 
 def _no_password() -> str:
