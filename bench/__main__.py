@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import agent, idle, ingest, search
+from bench import agent, idle, ingest, scrape, search
 from bench.results import Options, Result, as_json, table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
@@ -16,6 +16,8 @@ BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
     "backlog": agent.backlog,
     "server": ingest.measure,
     "search": search.measure,
+    "scrape": scrape.parse,
+    "scraping": scrape.whole,
     "idle": idle.everything,
     "files": idle.many_files,
 }
