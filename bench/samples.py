@@ -23,6 +23,7 @@ from kobs.model.labels import canonical
 from kobs.wire.samples import SampleAnswer, SampleRequest, SampleStatus, encode
 
 _TABLES = ("metric_samples", "metric_series")
+_AGENTS = 4
 _SERIES_TOLD = 20_000
 _SAMPLES_A_REQUEST = 2000
 """What Prometheus sends at once by default, and for up to 50 requests at a time."""
@@ -39,18 +40,16 @@ def _frames(options: Options) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="kobs-bench-") as name:
         folder = Path(name)
         with serving(folder) as server:
-            telling, frames = _made_frames(series, steps)
+            made = [_made_frames(agent, series // _AGENTS, steps) for agent in range(_AGENTS)]
             before = until_quiet(server)
-            for frame in telling:
-                _post_frame(server, frame)
+            _post_frames(server, [telling for telling, _ in made])
             told = until_quiet(server)
-            for frame in frames:
-                _post_frame(server, frame)
+            _post_frames(server, [frames for _, frames in made])
             used = until_quiet(server) - told
             resident = server.resident_mib()
         size, series_size = (_merged_bytes(folder / "data" / "store", table) for table in _TABLES)
     count = series * steps
-    data = f"{count:,} samples of {series:,} series, 50,000 or more a frame, merges included"
+    data = f"{count:,} samples of {series:,} series, {_AGENTS} agents, 50,000 or more a frame, merges included"
     merged = f"{count:,} samples, {steps} a series, 15 s apart, merged"
     return [
         Result(
@@ -69,10 +68,10 @@ def _frames(options: Options) -> list[Result]:
     ]
 
 
-def _made_frames(series: int, steps: int) -> tuple[list[bytes], list[bytes]]:
-    """Return frames that tell series with a sample of each, and frames of the other samples."""
+def _made_frames(agent: int, series: int, steps: int) -> tuple[list[bytes], list[bytes]]:
+    """Return an agent's frames that tell series with a sample of each, and its frames of the other samples."""
     start_ms = (time.time_ns() // 1_000_000 - steps * STEP_MS) // 3_600_000 * 3_600_000
-    moving = MovingSeries(series, seed=5, start_ms=start_ms)
+    moving = MovingSeries(series, seed=5 + agent, start_ms=start_ms, first=agent * series)
     keys = [canonical(labels) for labels in moving.labels]
     time_ms, values = moving.step()
     telling = []
@@ -80,7 +79,7 @@ def _made_frames(series: int, steps: int) -> tuple[list[bytes], list[bytes]]:
         numbers = range(at, min(at + _SERIES_TOLD, series))
         part = values[numbers.start : numbers.stop]
         request = SampleRequest(
-            session="bench",
+            session=f"bench-{agent}",
             node="n1",
             told=at,
             series=keys[numbers.start : numbers.stop],
@@ -94,7 +93,7 @@ def _made_frames(series: int, steps: int) -> tuple[list[bytes], list[bytes]]:
     while left:
         taken = [moving.step() for _ in range(min(steps_a_frame, left))]
         left -= len(taken)
-        request = SampleRequest(session="bench", node="n1", told=series, count=series * len(taken))
+        request = SampleRequest(session=f"bench-{agent}", node="n1", told=series, count=series * len(taken))
         times = np.concatenate([np.full(series, at) for at, _ in taken]).tolist()
         numbers = list(range(series)) * len(taken)
         frames.append(_encoded(request, times, np.concatenate([each for _, each in taken]), numbers))
@@ -105,6 +104,15 @@ def _encoded(request: SampleRequest, times_ms: list[int], values: "np.ndarray", 
     return encode(
         request, times_ms=array("q", times_ms), values=array("d", values.tolist()), numbers=array("I", numbers)
     )
+
+
+def _post_frames(server: Server, of_agents: list[list[bytes]]) -> None:
+    def post(frames: list[bytes]) -> None:
+        for frame in frames:
+            _post_frame(server, frame)
+
+    with ThreadPoolExecutor(len(of_agents)) as agents:
+        list(agents.map(post, of_agents))
 
 
 def _post_frame(server: Server, frame: bytes) -> None:

@@ -15,7 +15,7 @@ _NODES = 250
 class MovingSeries:
     """Series and their values at one time after another."""
 
-    def __init__(self, count: int, *, seed: int, start_ms: int) -> None:
+    def __init__(self, count: int, *, seed: int, start_ms: int, first: int = 0) -> None:
         self._random = np.random.default_rng(seed)
         self.count = count
         self.time_ms = start_ms
@@ -30,7 +30,7 @@ class MovingSeries:
         self._values[self._cpu] = self._random.random(len(self._cpu)) * 100_000
         self._values[self._memory] = self._random.integers(1000, 300_000, len(self._memory)) * 4096
         self._values[kinds == 9] = 1
-        self.labels = [_labels(number, int(kind)) for number, kind in enumerate(kinds)]
+        self.labels = [_labels(number, int(kind)) for number, kind in enumerate(kinds, first)]
 
     def step(self) -> tuple[int, npt.NDArray[np.float64]]:
         """Return the time and the value of each series then, and go on by 15 s."""
