@@ -169,6 +169,7 @@ class SampleShipping:
 
     async def run(self) -> None:
         """Send what is put, until cancelled; what waits then goes to disk."""
+        self._some = asyncio.Event()
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._delivery = delivery = SampleDelivery(self._settings)
         try:
