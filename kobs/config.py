@@ -281,6 +281,10 @@ class ServerSettings(Section):
     """Milliseconds that samples wait for others before an insert, and their senders with them. Samples come every 15 s,
     and an insert costs the same whether it has a hundred or ten thousand."""
 
+    own_metrics_seconds: Annotated[float, BeforeValidator(_duration(1000)), Field(ge=0, allow_inf_nan=False)] = 15
+    """Seconds between two samples of the server's own metrics, which it stores as the job `kobs`: as dashboards expect
+    of every target. 0: never."""
+
     search_max_rows: Count = 5000
     """Rows of one page of a log search, at most: what a screen can show and a browser can hold."""
 
