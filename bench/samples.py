@@ -167,7 +167,9 @@ def _written(process: Measured, url: str, version: str, series: int, steps: int)
     headers = {"Content-Type": MESSAGES[version], "Content-Encoding": "snappy"}
     used = 0.0
     with (
-        httpx.Client(trust_env=False, timeout=120, limits=httpx.Limits(max_connections=_SENDERS)) as http,
+        httpx.Client(
+            trust_env=False, timeout=120, limits=httpx.Limits(max_connections=_SENDERS, keepalive_expiry=2)
+        ) as http,
         ThreadPoolExecutor(_SENDERS) as senders,
     ):
 

@@ -263,6 +263,8 @@ def _web_server(app: Callable[..., Any]) -> "uvicorn.Server":
             access_log=False,
             server_header=False,
             ws="websockets-sansio",
+            # senders that write every 15 s keep their connection, and do not meet its end while they write
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=int(_STOP_SECONDS) - 2,
         )
     )
