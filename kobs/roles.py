@@ -81,11 +81,9 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     _raise_file_limit()
     folder = settings.agent.state or settings.up.data / "agent"
     state = State(folder)
+    shipping = SampleShipping(settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples")
     try:
         async with asyncio.TaskGroup() as tasks:
-            shipping = SampleShipping(
-                settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples"
-            )
             listener = MetricsListener(settings.agent)
             await listener.start()
             scraping = Scraping(settings, shipping, own_address=listener.address)
@@ -107,6 +105,8 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
                 for task in running:
                     task.cancel()
     finally:
+        # Collectors may have put stale markers as they ended.
+        shipping.close()
         state.close()
 
 
