@@ -29,7 +29,8 @@ from kobs.errors import (
     UnsupportedQueryError,
 )
 from kobs.model.durations import parse_duration_ms
-from kobs.query.metrics import Answer, Metrics, QueryTimeoutError, ResolutionError
+from kobs.query.metrics import Answer, Metrics, ResolutionError
+from kobs.query.promql.limits import QueryTimeoutError
 from kobs.query.promql.values import Block, Labels, Points, Scalar, Text
 
 MOST_FORM_BYTES = 10 * 1024 * 1024

@@ -221,6 +221,8 @@ class Evaluation:
             )
             if selector is None or (metric := selector.vector.metric_name()) is None:
                 return None
+            if inner.function == "quantile_over_time":
+                return None
         found = self.reads.aggregate(node, moments)
         if found is not None and metric is not None and isinstance(inner, Call) and found.present.any():
             self._note_counter(inner, metric)
