@@ -163,14 +163,18 @@ class _Parts:
 async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator[_Parts]:
     """Open the store, start ingest and API, and close them in the other order."""
     from kobs.api.app import Services, create_app  # noqa: PLC0415 - by role
+    from kobs.api.prometheus.router import PrometheusParts  # noqa: PLC0415
+    from kobs.api.prometheus.status import ServerFacts  # noqa: PLC0415
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
     from kobs.ingest.remote_write import RemoteWriteIngest  # noqa: PLC0415
     from kobs.ingest.retention import Retention  # noqa: PLC0415
     from kobs.ingest.samples import SampleIngest  # noqa: PLC0415
     from kobs.ingest.targets import TargetIngest  # noqa: PLC0415
+    from kobs.query.federation import Federation  # noqa: PLC0415
     from kobs.query.labels import StreamLabels  # noqa: PLC0415
     from kobs.query.ledger import Ledger  # noqa: PLC0415
     from kobs.query.logs import LogSearch  # noqa: PLC0415
+    from kobs.query.metric_catalog import MetricCatalog  # noqa: PLC0415
     from kobs.query.metrics import Metrics  # noqa: PLC0415
     from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
@@ -195,7 +199,8 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
-            metrics=Metrics(store),
+            prometheus=PrometheusParts(Metrics(store), MetricCatalog(store), ServerFacts.of(settings)),
+            federation=Federation(store),
             targets_ingest=TargetIngest(store),
             targets=TargetView(store),
             verify=Verify(store),

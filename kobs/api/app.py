@@ -6,14 +6,16 @@ from fastapi import FastAPI
 
 import kobs
 from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status, targets
+from kobs.api.prometheus import federation
+from kobs.api.prometheus.router import PrometheusParts
 from kobs.api.security import Security
 from kobs.api.ship import FrameIngest
 from kobs.config import ServerSettings
 from kobs.ingest.logs import LogIngest
 from kobs.ingest.remote_write import RemoteWriteIngest
+from kobs.query.federation import Federation
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
-from kobs.query.metrics import Metrics
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
 from kobs.query.targets import TargetView
@@ -33,8 +35,9 @@ class Services:
     verify: Verify
     metrics_ingest: FrameIngest | None = None
     remote_write: RemoteWriteIngest | None = None
-    metrics: Metrics | None = None
+    prometheus: PrometheusParts | None = None
     """None for a server without metrics."""
+    federation: Federation | None = None
     targets_ingest: FrameIngest | None = None
     targets: TargetView | None = None
     """None for a server that agents tell of no targets."""
@@ -50,8 +53,10 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(part.router(services))
     if services.targets is not None:
         app.include_router(targets.router(services.targets))
-    if services.metrics is not None:
-        app.include_router(prometheus.router(services.metrics))
+    if services.prometheus is not None:
+        app.include_router(prometheus.router(services.prometheus))
+    if services.federation is not None:
+        app.include_router(federation.router(services.federation))
     if services.remote_write is not None:
         app.include_router(remote_write.router(services.remote_write, services.settings))
     return app

@@ -20,10 +20,15 @@ async def while_connected(request: Request, question: Coroutine[Any, Any, T]) ->
 
     Raises: what the question raises; HTTPException where nobody is there to answer.
     """
-    answer = await until_disconnected(request.receive, question)
+    answer = await until_disconnected(request.receive, _boxed(question))
     if answer is None:
         raise HTTPException(_CLIENT_CLOSED_REQUEST, "the client has gone")
-    return answer
+    return answer[0]
+
+
+async def _boxed(question: Coroutine[Any, Any, T]) -> tuple[T]:
+    """Return a question's answer so that it is told from none, also where it is None."""
+    return (await question,)
 
 
 async def until_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

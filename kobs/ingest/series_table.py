@@ -15,10 +15,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from kobs.ingest.limits import Reason
-from kobs.model.labels import METRIC_NAME
+from kobs.model.labels import METRIC_NAME, series_id
 
 MOST_LABELS = 128
 LONGEST_NAME_BYTES = 1024
@@ -76,7 +75,7 @@ class SeriesTable:
 
     def register(self, key: bytes) -> int:
         """Return the slot of a label set in canonical bytes, or a negative number for one that is not allowed."""
-        fp = xxhash.xxh64_intdigest(key)
+        fp = series_id(key)
         slot = self._slots.get(fp)
         if slot is not None and self._series[slot] == key:
             return slot

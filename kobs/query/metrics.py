@@ -76,6 +76,7 @@ class Answer:
     """
 
     value: Scalar | Text | Block | Points
+    is_range: bool
     moments: Moments
     annotations: Annotations
     statistics: Statistics
@@ -230,7 +231,7 @@ class _Question:
             samples=leaves.statistics.samples_read,
             peak_samples=leaves.statistics.peak_samples,
         )
-        return Answer(value, self.moments, annotations, statistics)
+        return Answer(value, is_range, self.moments, annotations, statistics)
 
 
 def _check(deadline: Deadline, interruption: Interruption) -> Callable[[], None]:

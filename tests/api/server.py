@@ -8,15 +8,20 @@ from collections.abc import Iterator
 import uvicorn
 
 from kobs.api.app import Services, create_app
-from kobs.config import ServerSettings, StorageSettings
+from kobs.api.prometheus.router import PrometheusParts
+from kobs.api.prometheus.status import ServerFacts
+from kobs.config import ServerSettings, Settings, StorageSettings
 from kobs.ingest.logs import LogIngest
 from kobs.ingest.remote_write import RemoteWriteIngest
 from kobs.ingest.samples import SampleIngest
 from kobs.ingest.targets import TargetIngest
 from kobs.model.scope import Scope
+from kobs.query.federation import Federation
 from kobs.query.labels import StreamLabels
 from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
+from kobs.query.metric_catalog import MetricCatalog
+from kobs.query.metrics import Metrics
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
 from kobs.query.targets import TargetView
@@ -47,6 +52,8 @@ class Server:
             settings=settings,
             log_ingest=self._ingest,
             metrics_ingest=self._sample_ingest,
+            prometheus=PrometheusParts(Metrics(store), MetricCatalog(store), ServerFacts.of(Settings())),
+            federation=Federation(store),
             remote_write=RemoteWriteIngest(self._sample_ingest, store, settings),
             log_search=LogSearch(store, labels=labels, timeout_seconds=settings.search_timeout_seconds),
             tail=self.tail,

@@ -11,7 +11,7 @@ from kobs.ingest import samples as sample_ingest
 from kobs.ingest.sample_sessions import Sessions
 from kobs.ingest.samples import SampleIngest
 from kobs.ingest.series_table import metric_of
-from kobs.model.labels import canonical, fingerprint
+from kobs.model.labels import canonical, series_id
 from kobs.model.samples import MetricType, Sample
 from kobs.storage.clickhouse import Store
 from kobs.telemetry import REGISTRY
@@ -40,11 +40,11 @@ def test_samples_series_and_families_are_stored(store: Store) -> None:
     assert rows(
         store, "SELECT metric, fp, toUnixTimestamp64Milli(ts), value FROM metric_samples ORDER BY metric DESC"
     ) == [
-        ("up", fingerprint(UP), BASE_MS, 1.0),
-        ("größe", fingerprint({**UP, "__name__": "größe"}), BASE_MS + 1, -math.inf),
+        ("up", series_id(canonical(UP)), BASE_MS, 1.0),
+        ("größe", series_id(canonical({**UP, "__name__": "größe"})), BASE_MS + 1, -math.inf),
     ]
     series = rows(store, "SELECT metric, fp, labels, toString(day) = toString(toDate(min_ts)) FROM metric_series")
-    assert sorted(series)[1] == ("up", fingerprint(UP), [("instance", "worker-1"), ("job", "node")], 1)
+    assert sorted(series)[1] == ("up", series_id(canonical(UP)), [("instance", "worker-1"), ("job", "node")], 1)
     assert rows(store, "SELECT metric, job, type, unit, help FROM metric_metadata") == [
         ("up", "node", "gauge", "", "Whether.")
     ]
@@ -83,7 +83,7 @@ def test_a_frame_that_comes_twice_registers_its_series_once(store: Store) -> Non
         accept(second)
         accept(second)
         accept(frame([Sample(other, BASE_MS + 1, 3.0)], series=[], told=2, numbers=[1]))
-    found = rows(store, f"SELECT value FROM metric_samples WHERE fp = {fingerprint(other)} ORDER BY ts, value")
+    found = rows(store, f"SELECT value FROM metric_samples WHERE fp = {series_id(canonical(other))} ORDER BY ts, value")
     assert found == [(2.0,), (2.0,), (3.0,)]
 
 
@@ -134,7 +134,9 @@ def test_a_frame_of_nothing_but_bad_samples_is_answered(store: Store) -> None:
 def test_empty_values_are_labels_that_are_not_there(store: Store) -> None:
     with Accepting(store) as accept:
         accept(frame([Sample({**UP, "zone": ""}, BASE_MS, 1.0)]))
-    assert rows(store, "SELECT fp, mapKeys(labels) FROM metric_series") == [(fingerprint(UP), ["instance", "job"])]
+    assert rows(store, "SELECT fp, mapKeys(labels) FROM metric_series") == [
+        (series_id(canonical(UP)), ["instance", "job"])
+    ]
 
 
 @pytest.mark.clickhouse

@@ -195,7 +195,10 @@ class TargetSeries:
         """Return what an exposition has shown so far."""
         over = parsed.left_out.count(_OVER_LIMIT)
         kept = len(parsed.numbers) + len(parsed.timed_numbers) + over
-        return ScrapeCounts(kept + len(parsed.left_out) - over + parsed.refused, kept, self._added)
+        added, limit = self._added, self._job.sample_limit
+        if limit and kept > limit:
+            added = min(added, max(limit - (kept - added - over), 0))  # of what is beyond the limit nothing is new
+        return ScrapeCounts(kept + len(parsed.left_out) - over + parsed.refused, kept, added)
 
     def check_size(self, parsed: Parser) -> None:
         """Refuse an exposition that goes on and on, while it is read; a `sample_limit` is left to its end.

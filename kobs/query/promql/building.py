@@ -9,15 +9,15 @@ Source: Prometheus 3.8, `promql/parser/parse.go`, for what is refused here and i
 # ruff: noqa: D102 - a method is named like its rule in grammar.py, which tells what it reads
 
 import dataclasses
-import math
 from typing import NamedTuple, NoReturn
 
 from lark import Token, Transformer, v_args
 
 from kobs.errors import QuerySyntaxError, UnsupportedQueryError
 from kobs.model.labels import METRIC_NAME
-from kobs.query.promql import literals, patterns
+from kobs.query.promql import literals, modifiers, patterns
 from kobs.query.promql.literals import quoted
+from kobs.query.promql.modifiers import Duration
 from kobs.query.promql.signatures import AGGREGATIONS_WITH_PARAMETER, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS
 from kobs.query.promql.tree import (
     Aggregation,
@@ -29,7 +29,6 @@ from kobs.query.promql.tree import (
     Expression,
     Matcher,
     MatchOperator,
-    MatrixSelector,
     NumberLiteral,
     Parentheses,
     StringLiteral,
@@ -39,14 +38,7 @@ from kobs.query.promql.tree import (
     VectorSelector,
 )
 
-_LATEST_MS = 2**63
 _SET_OPERATORS = ("and", "or", "unless")
-
-
-class _Duration(NamedTuple):
-    seconds: float
-    start: int
-    end: int
 
 
 class _Labels(NamedTuple):
@@ -258,95 +250,69 @@ class Building(Transformer[Token, Expression]):
         name = literals.string_value(literal, start=start)
         return Matcher(METRIC_NAME, MatchOperator.EQUAL, name, start, _end(literal))
 
-    def matrix(self, operand: Expression, opening: Token, length: _Duration, closing: Token) -> Expression:
-        if not isinstance(operand, VectorSelector):
-            _refuse("ranges only allowed for vector selectors", opening)
-        if operand.offset_ms:
-            _refuse("no offset modifiers allowed before range", opening)
-        if operand.at is not None and operand.at.anchor is AtAnchor.TIME:
-            _refuse("no @ modifiers allowed before range", opening)
-        return MatrixSelector(operand, _positive_ms(length, "range"), operand.start, _end(closing))
+    def matrix(self, operand: Expression, opening: Token, length: Duration, closing: Token) -> Expression:
+        range_ms = length.milliseconds("range")
+        return modifiers.ranged(operand, range_ms, opening=_start(opening), end=_end(closing))
 
     def subquery(
-        self, operand: Expression, _opening: Token, length: _Duration, _colon: Token, *rest: "_Duration | Token"
+        self, operand: Expression, _opening: Token, length: Duration, _colon: Token, *rest: "Duration | Token"
     ) -> Expression:
         step = rest[0]
-        step_ms = _positive_ms(step, "step") if isinstance(step, _Duration) else None
-        end = _end(rest[-1])
-        return Subquery(operand, _positive_ms(length, "range"), step_ms, 0, None, operand.start, end)
+        step_ms = step.milliseconds("step") if isinstance(step, Duration) else None
+        return Subquery(operand, length.milliseconds("range"), step_ms, 0, None, operand.start, _end(rest[-1]))
 
     # -- modifiers -----------------------------------------------------------------------------------------------------
 
-    def offset_modifier(self, operand: Expression, _: Token, offset: _Duration) -> Expression:
-        vector = operand.vector if isinstance(operand, MatrixSelector) else operand
-        if not isinstance(vector, VectorSelector | Subquery):
-            _refuse(
-                "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-                operand,
-            )
-        if vector.offset_ms:
-            _refuse("offset may not be set multiple times", operand)
-        if math.isnan(offset.seconds):
-            raise QuerySyntaxError("duration out of range", start=offset.start, end=offset.end)
-        offset_ms = literals.duration_ms(offset.seconds)
-        if isinstance(operand, MatrixSelector):
-            moved = dataclasses.replace(operand.vector, offset_ms=offset_ms)
-            return dataclasses.replace(operand, vector=moved, end=offset.end)
-        return dataclasses.replace(vector, offset_ms=offset_ms, end=offset.end)
+    def offset_modifier(self, operand: Expression, _: Token, offset: Duration) -> Expression:
+        return modifiers.moved(operand, offset)
 
     def at_time(self, operand: Expression, sign: Token, *rest: "Token | NumberLiteral") -> Expression:
         literal = rest[-1]
         assert isinstance(literal, NumberLiteral)  # noqa: S101 - the grammar has it last
-        seconds = -literal.value if rest[0] == "-" else literal.value
-        milliseconds = seconds * 1000
-        if not math.isfinite(seconds) or abs(milliseconds) >= _LATEST_MS:
-            shown = f"{seconds:f}" if math.isfinite(seconds) else literals.number_text(seconds)
-            _refuse(f"timestamp out of bounds for @ modifier: {shown}", operand)
-        time_ms = int(math.copysign(math.floor(abs(milliseconds) + 0.5), milliseconds))
-        return _anchored(operand, AtModifier(AtAnchor.TIME, time_ms, _start(sign), literal.end))
+        time_ms = modifiers.at_time_ms(-literal.value if rest[0] == "-" else literal.value, operand)
+        return modifiers.anchored(operand, AtModifier(AtAnchor.TIME, time_ms, _start(sign), literal.end))
 
     def at_anchor(self, operand: Expression, sign: Token, word: Token, _: Token, closing: Token) -> Expression:
         anchor = AtAnchor.START if word.lower() == "start" else AtAnchor.END
-        return _anchored(operand, AtModifier(anchor, 0, _start(sign), _end(closing)))
+        return modifiers.anchored(operand, AtModifier(anchor, 0, _start(sign), _end(closing)))
 
     def extension(self, operand: Expression, word: Token) -> NoReturn:
         _refuse(f"{word.lower()} modifier is experimental and not enabled", operand)
 
     # -- durations -----------------------------------------------------------------------------------------------------
 
-    def plain_duration(self, literal: NumberLiteral) -> _Duration:
-        return _in_range(_Duration(literal.value, literal.start, literal.end), literal)
+    def plain_duration(self, literal: NumberLiteral) -> Duration:
+        return Duration(literal.value, literal.start, literal.end).in_range(literal.start, literal.end)
 
-    def signed_duration(self, sign: Token, duration: "_Duration | NumberLiteral") -> _Duration:
+    def signed_duration(self, sign: Token, duration: "Duration | NumberLiteral") -> Duration:
         seconds = duration.value if isinstance(duration, NumberLiteral) else duration.seconds
-        return _in_range(_Duration(-seconds if sign == "-" else seconds, _start(sign), duration.end), sign)
+        signed = Duration(-seconds if sign == "-" else seconds, _start(sign), duration.end)
+        return signed.in_range(_start(sign), _end(sign))
 
-    def twice_signed_duration(self, sign: Token, inner: Token, duration: _Duration) -> _Duration:
+    def twice_signed_duration(self, sign: Token, inner: Token, duration: Duration) -> Duration:
         return self.signed_duration(sign, self.signed_duration(inner, duration))
 
-    def offset(self, *parts: "Token | _Duration") -> _Duration:
+    def offset(self, *parts: "Token | Duration") -> Duration:
         last = parts[-1]
-        assert isinstance(last, _Duration)  # noqa: S101 - what else could come has raised
+        assert isinstance(last, Duration)  # noqa: S101 - what else could come has raised
         return last
 
-    def positive(self, duration: _Duration) -> _Duration:
-        if duration.seconds <= 0:
-            raise QuerySyntaxError("duration must be greater than 0", start=duration.start, end=duration.end)
-        return duration
+    def positive(self, duration: Duration) -> Duration:
+        return duration.positive()
 
-    def duration_operation(self, left: _Duration, _sign: Token, _right: _Duration) -> NoReturn:
+    def duration_operation(self, left: Duration, _sign: Token, _right: Duration) -> NoReturn:
         _refuse("experimental duration expression is not enabled", left)
 
-    def duration_parentheses(self, _: Token, duration: _Duration, __: Token) -> NoReturn:
+    def duration_parentheses(self, _: Token, duration: Duration, __: Token) -> NoReturn:
         _refuse("experimental duration expression is not enabled", duration)
 
-    def wrapped_offset(self, _sign: Token, _: Token, duration: _Duration, __: Token) -> NoReturn:
+    def wrapped_offset(self, _sign: Token, _: Token, duration: Duration, __: Token) -> NoReturn:
         _refuse("experimental duration expression is not enabled", duration)
 
     def step(self, word: Token, _: Token, closing: Token) -> NoReturn:
         raise UnsupportedQueryError("the experimental duration step()", start=_start(word), end=_end(closing))
 
-    def extreme(self, word: Token, *parts: "Token | _Duration") -> NoReturn:
+    def extreme(self, word: Token, *parts: "Token | Duration") -> NoReturn:
         end = _end(parts[-1])
         raise UnsupportedQueryError(f"the experimental duration {word.lower()}()", start=_start(word), end=end)
 
@@ -360,33 +326,7 @@ def _end(token: object) -> int:
     return (token.start_pos or 0) + len(token)
 
 
-def _refuse(said: str, place: "Token | Expression | _Duration") -> NoReturn:
+def _refuse(said: str, place: "Token | Expression | Duration") -> NoReturn:
     if isinstance(place, Token):
         raise QuerySyntaxError(said, start=_start(place), end=_end(place))
     raise QuerySyntaxError(said, start=place.start, end=place.end)
-
-
-def _in_range(duration: _Duration, place: "Token | Expression") -> _Duration:
-    if abs(duration.seconds) > literals.LONGEST_DURATION_SECONDS:
-        _refuse("duration out of range", place)
-    return duration
-
-
-def _positive_ms(duration: _Duration, what: str) -> int:
-    milliseconds = literals.duration_ms(duration.seconds)
-    if milliseconds == 0:
-        raise UnsupportedQueryError(f"a {what} of less than a millisecond", start=duration.start, end=duration.end)
-    return milliseconds
-
-
-def _anchored(operand: Expression, at: AtModifier) -> Expression:
-    vector = operand.vector if isinstance(operand, MatrixSelector) else operand
-    if not isinstance(vector, VectorSelector | Subquery):
-        _refuse(
-            "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery", operand
-        )
-    if vector.at is not None:
-        _refuse("@ <timestamp> may not be set multiple times", operand)
-    if isinstance(operand, MatrixSelector):
-        return dataclasses.replace(operand, vector=dataclasses.replace(operand.vector, at=at), end=at.end)
-    return dataclasses.replace(vector, at=at, end=at.end)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from kobs.model.labels import METRIC_NAME, fingerprint
+from kobs.model.labels import METRIC_NAME, canonical, series_id
 from kobs.storage.clickhouse import Store
 
 _MS = pa.timestamp("ms", "UTC")
@@ -22,7 +22,7 @@ def store_all(store: Store, series: Sequence[tuple[Mapping[str, str], Sequence[i
     metrics, fps, times, values = [], [], [], []
     rows = []
     for labels, its_times, its_values in series:
-        number = fingerprint(labels)
+        number = series_id(canonical(labels))
         metrics += [labels[METRIC_NAME]] * len(its_times)
         fps += [number] * len(its_times)
         times += list(its_times)

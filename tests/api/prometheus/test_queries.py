@@ -1,6 +1,5 @@
 """Prometheus' query API: its parameters, its JSON to the character, its errors."""
 
-import asyncio
 import datetime as dt
 import math
 import subprocess
@@ -11,37 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from kobs.api.prometheus import format_time, format_value, parse_time_ms, router
+from kobs.api.prometheus.parameters import parse_time_ms
+from kobs.api.prometheus.rendering import format_time
 from kobs.model.samples import Sample
-from kobs.query.metrics import Metrics
 from kobs.storage.clickhouse import Store
+from tests.api.prometheus.asking import Api
 from tests.metric_frames import BASE_MS, store_samples
 from tests.peers import peer
 from tests.ports import free_port
 
 BASE = BASE_MS // 1000
 UP = {"__name__": "up", "job": "node", "instance": 'a"<&>\\é'}
-
-
-class Api:
-    """The endpoints over a store, asked without a socket: what they add to one is tested with the application."""
-
-    def __init__(self, store: Store) -> None:
-        self._app = FastAPI()
-        self._app.include_router(router(Metrics(store)))
-
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9700") as client:
-                return await client.request(method, f"/api/v1/{path}", **options)
-
-        return asyncio.run(ask())
-
-    def get(self, path: str, **parameters: object) -> httpx.Response:
-        return self.request("GET", path, params=parameters)
 
 
 @pytest.fixture
@@ -83,10 +63,10 @@ def test_nothing_found_is_an_empty_success(api: Api) -> None:
 @pytest.mark.clickhouse
 def test_a_posted_form_goes_before_the_url(api: Api) -> None:
     form = {"query": 'up{instance="a\\"<&>\\\\é"}', "time": dt.datetime.fromtimestamp(BASE, dt.UTC).isoformat()}
-    answer = api.request("POST", "query", data=form, params={"query": "down"})
+    answer = api.request("POST", "/api/v1/query", data=form, params={"query": "down"})
     assert len(answer.json()["data"]["result"]) == 1
-    assert len(api.request("POST", "query", params={"query": "up", "time": BASE}).json()["data"]["result"]) == 1
-    assert api.request("POST", "query", data={"query": "x" * 11_000_000}).status_code == 400
+    assert len(api.request("POST", "/api/v1/query", params={"query": "up", "time": BASE}).json()["data"]["result"]) == 1
+    assert api.request("POST", "/api/v1/query", data={"query": "x" * 11_000_000}).status_code == 400
 
 
 @pytest.mark.clickhouse
@@ -157,43 +137,6 @@ def test_a_store_that_fails_is_an_internal_error_without_its_words(api: Api, sto
     answer = api.get("query", query="up")
     assert (answer.status_code, answer.json()["errorType"]) == (500, "internal")
     assert "metric_series" not in answer.text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (-0.0, "-0"),
-        (1.0, "1"),
-        (0.1, "0.1"),
-        (1e-6, "0.000001"),
-        (1.5e-7, "1.5e-07"),
-        (9.99e-7, "9.99e-07"),
-        (123456.789e-9, "0.000123456789"),
-        (1e16, "10000000000000000"),
-        (1.7976931348623157e308, "1.7976931348623157e+308"),
-        (1e21, "1e+21"),
-        (-1.5e21, "-1.5e+21"),
-        (999999999999999900000.0, "999999999999999900000"),
-        (9007199254740993.0, "9007199254740992"),
-        (5e-324, "5e-324"),
-        (math.nan, "NaN"),
-        (math.inf, "+Inf"),
-        (-math.inf, "-Inf"),
-    ],
-    ids=str,
-)
-def test_values_are_written_as_prometheus_does(value: float, text: str) -> None:
-    assert format_value(value) == text
-
-
-@pytest.mark.parametrize(
-    ("time_ms", "text"),
-    [(0, "0"), (1000, "1"), (1001, "1.001"), (1_435_781_451_780, "1435781451.780"), (-1500, "-1.500"), (-7, "-0.007")],
-    ids=str,
-)
-def test_times_are_written_as_prometheus_does(time_ms: int, text: str) -> None:
-    assert format_time(time_ms) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+"""Values as Prometheus' JSON: numbers are text in the shortest form, times are seconds with at most three decimals.
+
+A matrix may have millions of points, so nothing is done for each of them but what must be: all values of a series are
+written by one call, and the times of an evaluation once for all of its series.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import compress
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from kobs.query.promql.values import Block, Labels, Points
+
+_ZEROS = {b"-5": b"0.0000", b"-6": b"0.00000"}
+"""What stands before the digits of values with these exponents, which are common in rates; smaller ones keep theirs."""
+
+
+def format_time(time_ms: int) -> str:
+    """Return a time in seconds, with three digits of a fraction where there is one."""
+    seconds, milliseconds = divmod(abs(time_ms), 1000)
+    sign = "-" if time_ms < 0 else ""
+    return f"{sign}{seconds}.{milliseconds:03d}" if milliseconds else f"{sign}{seconds}"
+
+
+def format_value(value: float) -> str:
+    """Return the shortest decimal text of a value; with an exponent below 1e-6 and from 1e21 on."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    if "e" not in text:
+        return text.removesuffix(".0")
+    if 1e-6 <= abs(value) < 1e21:
+        return format(Decimal(text), "f")
+    return text
+
+
+def format_values(values: NDArray[np.float64]) -> list[bytes]:
+    """Return the texts of many values, as `format_value` gives them.
+
+    Shape: values (N,).
+    """
+    if not len(values):
+        return []
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    if b"e" not in text and b"n" not in text:  # no exponent, no null for what is not finite
+        return (text + b",").replace(b".0,", b",")[:-1].split(b",")
+    texts = text.split(b",")
+    for index, each in enumerate(texts):
+        if each.endswith(b".0"):
+            texts[index] = each[:-2]
+        elif b"e" in each:
+            texts[index] = _without_exponent(each) or format_value(float(values[index])).encode()
+        elif each == b"null":
+            texts[index] = format_value(float(values[index])).encode()
+    return texts
+
+
+def _without_exponent(text: bytes) -> bytes | None:
+    """Return the text of a small value such as `-1.5e-5` as `-0.000015`; None where it is written otherwise."""
+    mantissa, _, exponent = text.partition(b"e")
+    zeros = _ZEROS.get(exponent)
+    if zeros is None:
+        return None
+    sign = b"-" if mantissa.startswith(b"-") else b""
+    return b"".join((sign, zeros, mantissa[len(sign) :].replace(b".", b"")))
+
+
+def labels_json(labels: Labels) -> bytes:
+    """Return a label set as an object."""
+    return orjson.dumps(dict(labels))
+
+
+def point_json(time_ms: int, value: float) -> bytes:
+    """Return `[time, "value"]`."""
+    return f'[{format_time(time_ms)},"{format_value(value)}"]'.encode()
+
+
+def vector_json(block: Block, time_ms: int) -> bytes:
+    """Return the series of a block that are present at its one moment, as a vector's `result`."""
+    chosen = np.flatnonzero(block.present[:, 0])
+    head = f',"value":[{format_time(time_ms)},"'.encode()
+    texts = format_values(block.values[chosen, 0])
+    return _array(
+        [
+            b"".join((b'{"metric":', labels_json(block.labels[index]), head, text, b'"]}'))
+            for index, text in zip(chosen.tolist(), texts, strict=True)
+        ]
+    )
+
+
+def matrix_json(block: Block, times_ms: NDArray[np.int64]) -> bytes:
+    """Return the series of a block that are present at any moment, as a matrix' `result`."""
+    heads = _heads(times_ms.tolist())
+    counts = block.present.sum(axis=1).tolist()
+    found = []
+    for index, labels in enumerate(block.labels):
+        if not counts[index]:
+            continue
+        values = block.values[index]
+        if counts[index] == len(heads):
+            found.append(_series_json(labels, heads, values))
+        else:
+            present = block.present[index]
+            found.append(_series_json(labels, list(compress(heads, present.tolist())), values[present]))
+    return _array(found)
+
+
+def points_json(points: Points) -> bytes:
+    """Return samples with their own times, as a matrix' `result`."""
+    found = []
+    bounds = points.bounds.tolist()
+    for index, labels in enumerate(points.labels):
+        first, end = bounds[index], bounds[index + 1]
+        if first < end:
+            heads = _heads(points.times_ms[first:end].tolist())
+            found.append(_series_json(labels, heads, points.values[first:end]))
+    return _array(found)
+
+
+def _heads(times_ms: Sequence[int]) -> list[bytes]:
+    return [f'[{format_time(time_ms)},"'.encode() for time_ms in times_ms]
+
+
+def _series_json(labels: Labels, heads: Sequence[bytes], values: NDArray[np.float64]) -> bytes:
+    points = b'"],'.join(map(operator.add, heads, format_values(values)))
+    return b"".join((b'{"metric":', labels_json(labels), b',"values":[', points, b'"]]}'))
+
+
+def _array(items: list[bytes]) -> bytes:
+    return b"".join((b"[", b",".join(items), b"]"))
