@@ -218,6 +218,12 @@ def test_two_series_on_the_side_of_one_are_an_error_where_they_meet() -> None:
     assert str(raised.value) == message.replace("right", "left")
     with pytest.raises(QueryEvaluationError, match=r"match group \{g=\"1\"\} on the right"):
         work("+", left, right, matching(ignoring=["x"]))
+    # of several groups that of the first labels, wherever they come
+    several: dict[str, Row] = {f"r g={group} x={x}": [1.0, 1.0] for group in (3, 2) for x in ("c", "b", "a")}
+    with pytest.raises(
+        QueryEvaluationError, match=r'group \{g="2"\} .* g="2", x="b"\}, \{__name__="r", g="2", x="a"\}'
+    ):
+        work("+", left, several, matching(on=["g"]))
     # a moment at which nothing is on the other side is not looked at
     assert same(work("+", {"l g=1": [None, 1.0]}, right, matching(on=["g"])), {" g=1": [None, 2.0]})
     # also of series that match nothing
