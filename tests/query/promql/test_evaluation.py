@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kobs.errors import QueryError, QueryEvaluationError, UnsupportedQueryError
+from kobs.errors import LimitError, QueryError, QueryEvaluationError, UnsupportedQueryError
 from kobs.query.promql.evaluation import Evaluation
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import parse
@@ -97,6 +97,14 @@ def test_a_subquery_has_steps_at_multiples_of_its_step() -> None:
     assert block("sum_over_time(g[1m:10m])", 25) == {}
     assert block("absent_over_time(g[1m:10m])", 25) == {"": [1.0]}
     assert block("max_over_time(sum_over_time(g{a='1'}[2m:1m])[3m:1m])", 20) == {" a=1": [39.0]}
+
+
+def test_a_subquery_of_too_many_steps_is_refused() -> None:
+    assert block("count_over_time(vector(1)[9999s:1s])", 0) == {"": [9999.0]}
+    with pytest.raises(LimitError, match=r"1:17: a subquery has 10000001 steps: the limit is 10000000 points"):
+        evaluated("count_over_time(vector(1)[10000001ms:1ms])", SERIES, 0)
+    with pytest.raises(LimitError, match=r"a subquery has 922337203685\d steps"):
+        evaluated("count_over_time(vector(1)[9223372036854ms:1ms])", SERIES, 0)
 
 
 def test_the_values_of_range_vectors() -> None:

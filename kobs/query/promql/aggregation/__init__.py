@@ -96,7 +96,8 @@ def count_values(node: Aggregation, block: Block, label: str, *, most_points: in
     keys, of_sample = _numbered(of_series[series] * len(bits) + kind)
     if len(keys) * moments > most_points:
         raise LimitError(
-            f"count_values finds {len(keys)} values of {moments} points: the limit is {most_points} points in all"
+            f"count_values finds {len(keys)} values of {moments} points: the limit is {most_points} points in all "
+            "(query.max_points)"
         )
     counted = np.bincount(of_sample * moments + columns, minlength=len(keys) * moments).reshape(len(keys), moments)
     texts = [number_text(value) for value in bits.view(np.float64).tolist()]
