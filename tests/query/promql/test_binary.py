@@ -113,6 +113,18 @@ def test_numbers_at_all_edges(operator: str) -> None:
         assert repr(found) == repr(expected) or found == pytest.approx(expected, rel=1e-15), (left, right)
 
 
+@pytest.mark.parametrize("operator", PLAIN)
+def test_many_numbers_and_one_at_all_edges(operator: str) -> None:
+    """numpy has short cuts for an operand that is the same throughout."""
+    for one in EDGES:
+        for left, right in (([one], EDGES), (EDGES, [one])):
+            found = arithmetic.of_numbers(operator, np.array(left)[:, None], np.array(right)[None, :]).ravel().tolist()
+            pairs = list(itertools.product(left, right))
+            for value, (first, second) in zip(found, pairs, strict=True):
+                expected = PLAIN[operator](first, second)
+                assert repr(value) == repr(expected) or value == pytest.approx(expected, rel=1e-15), (first, second)
+
+
 # -- a vector and a number ---------------------------------------------------------------------------------------------
 
 GAPS: dict[str, Row] = {"m a=1": [1.0, None, 3.0], "m a=2": [4.0, 5.0, NAN]}
