@@ -20,10 +20,13 @@ from kobs.query.interruption import Interruption, run_interruptibly
 from kobs.query.promql.checking import value_type
 from kobs.query.promql.evaluation import Evaluation
 from kobs.query.promql.labelsets import compact, taken
+from kobs.query.promql.leaves import Leaves
+from kobs.query.promql.limits import Deadline, QueryLimits, QueryTimeoutError
+from kobs.query.promql.limits import Statistics as Reads
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import parse
+from kobs.query.promql.series import SeriesMemory
 from kobs.query.promql.shape import is_ordered
-from kobs.query.promql.stored import MetricLimits, StoredReads
 from kobs.query.promql.tree import Expression, ValueType
 from kobs.query.promql.values import Annotations, Block, Labels, Moments, Points, Scalar, Text
 from kobs.storage.clickhouse import Store
@@ -44,10 +47,6 @@ T = TypeVar("T")
 
 class ResolutionError(LimitError):
     """A range query asks for too many points of a series."""
-
-
-class QueryTimeoutError(LimitError):
-    """A query took longer than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,12 @@ class Answer:
 
 
 class Metrics:
-    """Queries on the metrics of a store."""
+    """Queries on the metrics of a store. One object serves all queries of a process: it remembers series."""
 
-    def __init__(self, store: Store, *, limits: MetricLimits | None = None) -> None:
+    def __init__(self, store: Store, *, limits: QueryLimits | None = None) -> None:
         self._store = store
-        self._limits = limits if limits is not None else MetricLimits()
+        self._limits = limits if limits is not None else QueryLimits()
+        self._memory = SeriesMemory(store)
 
     async def instant(
         self,
@@ -141,17 +141,20 @@ class Metrics:
         asked = time.perf_counter()
 
         def answer(interruption: Interruption) -> Answer:
-            deadline = _deadline(question.timeout_seconds, interruption)
-            reads = StoredReads(
+            reads = Reads()
+            leaves = Leaves(
                 self._store,
                 scope,
                 self._limits,
                 interruption,
-                start_ms=question.moments.start_ms,
-                end_ms=question.moments.end_ms,
+                bounds=question.moments,
                 timeout_seconds=question.timeout_seconds,
+                statistics=reads,
+                memory=self._memory,
+                lookback_ms=question.lookback_ms,
             )
-            return question.answer(reads, deadline, self._limits, asked, is_range=is_range)
+            check = _check(Deadline(question.timeout_seconds), interruption)
+            return question.answer(leaves, check, self._limits, asked, is_range=is_range)
 
         return await self._run(answer)
 
@@ -181,7 +184,7 @@ class _Question:
     timeout_seconds: float | None
 
     def answer(
-        self, reads: StoredReads, check: Callable[[], None], limits: MetricLimits, asked: float, *, is_range: bool
+        self, leaves: Leaves, check: Callable[[], None], limits: QueryLimits, asked: float, *, is_range: bool
     ) -> Answer:
         """Return the answer, in a thread of the store; `asked` is when the query came (seconds of the clock)."""
         begun = time.perf_counter()
@@ -199,7 +202,7 @@ class _Question:
             self.query,
             self.moments.start_ms,
             self.moments.end_ms,
-            reads,
+            leaves,
             notes,
             self.lookback_ms,
             limits.points,
@@ -220,20 +223,23 @@ class _Question:
             annotations.warnings[_TRUNCATED] = None
         done = time.perf_counter()
         statistics = Statistics(
-            parsed - begun, begun - asked, evaluated - parsed, done - evaluated, done - asked,
-            reads.samples, reads.peak_samples,
-        )  # fmt: skip
+            preparation_seconds=parsed - begun,
+            queue_seconds=begun - asked,
+            evaluation_seconds=evaluated - parsed,
+            sort_seconds=done - evaluated,
+            total_seconds=done - asked,
+            samples=leaves.statistics.samples_read,
+            peak_samples=leaves.statistics.peak_samples,
+        )
         return Answer(value, is_range, self.moments, annotations, statistics)
 
 
-def _deadline(timeout_seconds: float | None, interruption: Interruption) -> Callable[[], None]:
+def _check(deadline: Deadline, interruption: Interruption) -> Callable[[], None]:
     """Return what ends a query that takes too long, or whose asker has gone."""
-    end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
 
     def check() -> None:
         interruption.check()
-        if end is not None and time.monotonic() > end:
-            raise QueryTimeoutError(f"query timed out in expression evaluation: it has {timeout_seconds:g} s")
+        deadline.left_seconds()
 
     return check
 

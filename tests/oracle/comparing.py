@@ -1,59 +1,30 @@
 """The same samples in kobs and in a real Prometheus, and their answers to the same query."""
 
 import asyncio
-import datetime as dt
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from kobs.errors import KobsError, QueryError
-from kobs.model.labels import METRIC_NAME, fingerprint
 from kobs.model.samples import Sample
 from kobs.model.scope import Scope
 from kobs.query.metrics import Metrics
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.values import Block, Labels, Moments, Points, Scalar, Text
 from kobs.storage.clickhouse import Store
-from kobs.storage.metric_writes import SAMPLE_ROWS, SERIES_ROWS, write_samples, write_series
 from tests.prometheus import Prometheus
 from tests.query.promql.memory import Samples, evaluated
+from tests.query.promql.storing import store_all
 
 Told = dict[Labels, list[tuple[int, float]]]
 """Times in ms and values of each series."""
 
 
-def store_series(store: Store, series: Mapping[Labels, Samples]) -> None:
+def write_series_into(store: Store, series: Mapping[Labels, Samples]) -> None:
     """Write series into kobs."""
-    midnight, day_ms = dt.date(1970, 1, 1), 86_400_000
-    registered = []
-    columns: list[tuple[str, int, Samples]] = []
-    for labels, (times, values) in series.items():
-        own = dict(labels)
-        fp = fingerprint(own)
-        metric = own.pop(METRIC_NAME)
-        columns.append((metric, fp, (times, values)))
-        for day in np.unique(times // day_ms).tolist():
-            within = times[times // day_ms == day]
-            registered.append(
-                (metric, fp, list(own.items()), midnight + dt.timedelta(days=day), int(within[0]), int(within[-1]))
-            )
-    names = ("metric", "fp", "labels", "day", "min_ts", "max_ts")
-    of_series = dict(zip(names, map(list, zip(*registered, strict=True)), strict=True))
-    of_series["min_ts"], of_series["max_ts"] = (
-        [dt.datetime.fromtimestamp(time / 1000, dt.UTC) for time in of_series[name]] for name in ("min_ts", "max_ts")
-    )
-    write_series(store, pa.table(of_series, schema=SERIES_ROWS))
-    counts = [len(times) for _, _, (times, _) in columns]
-    rows = {
-        "metric": pa.array(np.repeat([metric for metric, _, _ in columns], counts).tolist()).dictionary_encode(),
-        "fp": np.repeat(np.array([fp for _, fp, _ in columns], dtype=np.uint64), counts),
-        "ts": pa.array(np.concatenate([times for _, _, (times, _) in columns])).cast(SAMPLE_ROWS.field("ts").type),
-        "value": np.concatenate([values for _, _, (_, values) in columns]),
-    }
-    write_samples(store, pa.table(rows, schema=SAMPLE_ROWS))
+    store_all(store, [(dict(labels), times.tolist(), values.tolist()) for labels, (times, values) in series.items()])
 
 
 def write_series_to(prometheus: Prometheus, series: Mapping[Labels, Samples]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kobs.storage.clickhouse import Store
 from tests.metric_frames import BASE_MS
-from tests.oracle.comparing import difference, ours, store_series, theirs, write_series_to
+from tests.oracle.comparing import difference, ours, theirs, write_series_into, write_series_to
 from tests.oracle.demo import BEFORE_MS, Demo
 from tests.prometheus import Prometheus
 from tests.query.promql.corpora import compliance
@@ -23,7 +23,7 @@ REFUSED = 3
 @pytest.fixture(scope="module")
 def demo(oracle_store: Store, prometheus: Prometheus) -> Demo:
     made = Demo(START_MS)
-    store_series(oracle_store, made.series)
+    write_series_into(oracle_store, made.series)
     write_series_to(prometheus, made.series)
     return made
 

@@ -36,7 +36,7 @@ def compare(prometheus: Prometheus, series: dict[Labels, Samples], query: str, t
         assert isinstance(expected, str), f"{asked}: {found} instead of {expected}"
         assert found[:25] == expected[:25], asked
         return False
-    assert (where := difference(found, expected, relative=1e-12)) is None, f"{asked}: {where}"
+    assert (where := difference(found, expected, relative=1e-9)) is None, f"{asked}: {where}"
     assert notes is not None
     for kind, told in (("warnings", notes.annotations().warnings), ("infos", notes.annotations().infos)):
         # Prometheus tells ten of each

@@ -11,13 +11,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+
+def power(left: Floats, right: Floats) -> Floats:
+    """Return powers as C's and Go's `pow` do."""
+    found: Floats = np.power(left, right)
+    halves = right == 0.5
+    if halves.any():
+        # numpy takes the root, which has another answer for -Inf and -0
+        found = np.where(halves & (left == -np.inf), np.inf, np.where(halves & (left == 0), 0.0, found))
+    return found
+
+
 ARITHMETIC: dict[str, Callable[[Floats, Floats], Floats]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": power,
     "atan2": np.arctan2,
 }
 """What makes another thing of its operands, so that the name of the metric goes."""

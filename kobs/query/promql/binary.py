@@ -144,21 +144,29 @@ def _find_double(
     faults: _Faults, one: Block, groups: list[list[int]], many: Block, matching: VectorMatching, *, swaps: bool
 ) -> None:
     """Add a fault for the first moment at which two series of the side that must have one are there."""
-    if not groups:
-        return
-    asked = many.present.any(axis=0)
+    asked = many.present.any(axis=0) if groups else None
+    doubles = []
     for rows in groups:
-        double = np.flatnonzero((one.present[rows].sum(axis=0) > 1) & asked)
-        if not len(double):
-            continue
-        first, second = [row for row in rows if one.present[row, double[0]]][:2]
-        names = frozenset(matching.labels)
-        group = only(one.labels[first], names) if matching.is_on else without(one.labels[first], names | {METRIC_NAME})
-        faults.add(
-            int(double[0]),
-            f"found duplicate series for the match group {shown(group)} on the {'left' if swaps else 'right'} "
-            f"hand-side of the operation: [{shown(one.labels[second])}, {shown(one.labels[first])}]{_MANY}",
-        )
+        found = np.flatnonzero((one.present[rows].sum(axis=0) > 1) & asked)
+        if len(found):
+            doubles.append((int(found[0]), rows))
+    if not doubles:
+        return
+    moment = min(at for at, _ in doubles)
+    # in the order of labels, the first series that another of its group comes before
+    pairs = []
+    for at, rows in doubles:
+        if at == moment:
+            there = sorted(one.labels[row] for row in rows if one.present[row, moment])
+            pairs.append((there[1], there[0]))
+    second, first = min(pairs)
+    names = frozenset(matching.labels)
+    group = only(first, names) if matching.is_on else without(first, names | {METRIC_NAME})
+    faults.add(
+        moment,
+        f"found duplicate series for the match group {shown(group)} on the {'left' if swaps else 'right'} "
+        f"hand-side of the operation: [{shown(second)}, {shown(first)}]{_MANY}",
+    )
 
 
 def _signature(matching: VectorMatching) -> Callable[[Labels], Labels]:

@@ -14,7 +14,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kobs.errors import UnsupportedQueryError
+from kobs.errors import LimitError, UnsupportedQueryError
 from kobs.model.labels import METRIC_NAME
 from kobs.query.promql import arithmetic, binary, ranges
 from kobs.query.promql.aggregation import aggregated, count_values
@@ -221,6 +221,8 @@ class Evaluation:
             )
             if selector is None or (metric := selector.vector.metric_name()) is None:
                 return None
+            if inner.function == "quantile_over_time":
+                return None
         found = self.reads.aggregate(node, moments)
         if found is not None and metric is not None and isinstance(inner, Call) and found.present.any():
             self._note_counter(inner, metric)
@@ -292,6 +294,12 @@ class Evaluation:
         if last_ms < start_ms:
             return Points((), np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
         steps = Moments(start_ms, last_ms, step_ms)
+        if steps.count() > self.most_points:
+            place = line_and_column(self.query, node.start)
+            raise LimitError(
+                f"{place}: a subquery has {steps.count()} steps: the limit is {self.most_points} points "
+                "(query.max_points); take a shorter range or a greater step"
+            )
         return _as_points(self.block(node.expression, steps), steps)
 
     def _at_ms(self, at: AtModifier | None) -> int | None:

@@ -113,6 +113,18 @@ def test_numbers_at_all_edges(operator: str) -> None:
         assert repr(found) == repr(expected) or found == pytest.approx(expected, rel=1e-15), (left, right)
 
 
+@pytest.mark.parametrize("operator", PLAIN)
+def test_many_numbers_and_one_at_all_edges(operator: str) -> None:
+    """numpy has short cuts for an operand that is the same throughout."""
+    for one in EDGES:
+        for left, right in (([one], EDGES), (EDGES, [one])):
+            found = arithmetic.of_numbers(operator, np.array(left)[:, None], np.array(right)[None, :]).ravel().tolist()
+            pairs = list(itertools.product(left, right))
+            for value, (first, second) in zip(found, pairs, strict=True):
+                expected = PLAIN[operator](first, second)
+                assert repr(value) == repr(expected) or value == pytest.approx(expected, rel=1e-15), (first, second)
+
+
 # -- a vector and a number ---------------------------------------------------------------------------------------------
 
 GAPS: dict[str, Row] = {"m a=1": [1.0, None, 3.0], "m a=2": [4.0, 5.0, NAN]}
@@ -218,6 +230,12 @@ def test_two_series_on_the_side_of_one_are_an_error_where_they_meet() -> None:
     assert str(raised.value) == message.replace("right", "left")
     with pytest.raises(QueryEvaluationError, match=r"match group \{g=\"1\"\} on the right"):
         work("+", left, right, matching(ignoring=["x"]))
+    # of several groups that of the first labels, wherever they come
+    several: dict[str, Row] = {f"r g={group} x={x}": [1.0, 1.0] for group in (3, 2) for x in ("c", "b", "a")}
+    with pytest.raises(
+        QueryEvaluationError, match=r'group \{g="2"\} .* g="2", x="b"\}, \{__name__="r", g="2", x="a"\}'
+    ):
+        work("+", left, several, matching(on=["g"]))
     # a moment at which nothing is on the other side is not looked at
     assert same(work("+", {"l g=1": [None, 1.0]}, right, matching(on=["g"])), {" g=1": [None, 2.0]})
     # also of series that match nothing

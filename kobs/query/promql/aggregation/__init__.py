@@ -9,6 +9,7 @@ Source: Prometheus 3, `promql/engine.go` (`rangeEvalAgg`, `aggregation`, `aggreg
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from kobs.errors import LimitError, QueryEvaluationError
@@ -91,11 +92,12 @@ def count_values(node: Aggregation, block: Block, label: str, *, most_points: in
     series, columns = np.nonzero(block.present)
     values = block.values[series, columns]
     # by bits, as 0 and -0 have different texts; all NaNs have the same
-    bits, kind = np.unique(np.where(np.isnan(values), np.nan, values).view(np.int64), return_inverse=True)
-    keys, of_sample = np.unique(of_series[series] * len(bits) + kind, return_inverse=True)
+    bits, kind = _numbered(np.where(np.isnan(values), np.nan, values).view(np.int64))
+    keys, of_sample = _numbered(of_series[series] * len(bits) + kind)
     if len(keys) * moments > most_points:
         raise LimitError(
-            f"count_values finds {len(keys)} values of {moments} points: the limit is {most_points} points in all"
+            f"count_values finds {len(keys)} values of {moments} points: the limit is {most_points} points in all "
+            "(query.max_points)"
         )
     counted = np.bincount(of_sample * moments + columns, minlength=len(keys) * moments).reshape(len(keys), moments)
     texts = [number_text(value) for value in bits.view(np.float64).tolist()]
@@ -111,6 +113,13 @@ def count_values(node: Aggregation, block: Block, label: str, *, most_points: in
     joined = grouped(found.labels, (), is_without=True)
     total = sums.sums(found, joined)
     return Block(joined.labels, total, total > 0)
+
+
+def _numbered(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the values that occur, and the number of each value among them."""
+    encoded = pa.array(values).dictionary_encode()
+    numbers = encoded.indices.to_numpy().astype(np.int64)
+    return encoded.dictionary.to_numpy(), numbers
 
 
 def _chosen(node: Aggregation, block: Block, parameter: Floats, notes: Notes) -> Block:

@@ -136,7 +136,7 @@ def _by_bounds(histograms: Iterable[list[tuple[float, int]]], moments: int) -> I
 
 def _joined(counts: Floats, bounds: Floats) -> tuple[Floats, Floats]:
     """Return buckets of which those with the same bound are one."""
-    starts = np.flatnonzero(np.diff(bounds, prepend=np.nan) != 0)
+    starts = np.flatnonzero(np.concatenate([[True], bounds[1:] != bounds[:-1]]))
     if len(starts) == len(bounds):
         return counts, bounds
     return np.add.reduceat(counts, starts, axis=1), bounds[starts]

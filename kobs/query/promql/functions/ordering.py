@@ -24,7 +24,10 @@ def by_value(block: Block, *, descending: bool) -> Block:
 
 
 def by_labels(block: Block, names: tuple[str, ...], *, descending: bool) -> Block:
-    """Return the series in the natural order of some labels, then in the order of all labels."""
+    """Return the series in the natural order of some labels, then in the order of all labels.
+
+    A series without one of the labels is after those that have it.
+    """
     direction = -1 if descending else 1
 
     def compare(left: int, right: int) -> int:
@@ -37,7 +40,8 @@ def _compare(left: Labels, right: Labels, names: tuple[str, ...]) -> int:
     for name in names:
         one, other = value_of(left, name), value_of(right, name)
         if one != other:
-            return -1 if is_before(one, other) else 1
+            # Prometheus' order of what has no such label depends on its sorting: last, as that mostly comes out
+            return -1 if one and (not other or is_before(one, other)) else 1
     return (left > right) - (left < right)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kobs.errors import QueryError
+from kobs.errors import QueryEvaluationError
 from kobs.query.promql.ranges import counts, extremes, order, rates, sums, trends, windows
 from kobs.query.promql.ranges.windows import Floats, Integers, Series, Windows
 from kobs.query.promql.values import Block, Moments, Points
@@ -92,7 +92,7 @@ def apply(
     arguments, in their order, each with one number a moment.
 
     Shape: parameters (T,) each; the block has the series of `points`, in their order.
-    Raises: QueryError for smoothing and trend factors that are not between 0 and 1.
+    Raises: QueryEvaluationError for smoothing and trend factors that are not between 0 and 1.
     """
     known = _FUNCTIONS[function]
     times_ms, step = moments.times_ms(), moments.step_ms
@@ -148,4 +148,4 @@ def _check_factors(given: tuple[Floats, ...], columns: Integers) -> None:
             factor = float(factors[column])
             if factor <= 0 or factor >= 1:
                 sign = "s" if name == "smoothing" else "t"
-                raise QueryError(f"invalid {name} factor. Expected: 0 < {sign}f < 1, got: {factor:f}")
+                raise QueryEvaluationError(f"invalid {name} factor. Expected: 0 < {sign}f < 1, got: {factor:f}")

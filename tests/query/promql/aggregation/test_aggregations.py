@@ -184,6 +184,25 @@ def test_topk_agrees_with_sorting_on_random_vectors() -> None:
             assert told_values == sorted(repr(values[row, moment].item()) for row in expected)
 
 
+@pytest.mark.parametrize("number", [1, 3, 7])
+def test_topk_of_many_series_agrees_with_sorting(number: int) -> None:
+    """Most series are ruled out by blocks: those that are chosen are the same, the first of equal ones."""
+    random = np.random.default_rng(number)
+    values = np.round(random.normal(0, 3, (5000, 6)), 2)
+    values[random.random(values.shape) < 0.001] = NAN
+    present = random.random(values.shape) < 0.9
+    present[:, 4] = False
+    present[7::1000, 4] = True
+    values[:, 5] = 1.0
+    block = Block(tuple((("n", f"{n:04}"),) for n in range(5000)), values, present)
+    found = aggregated(node("topk", parameter=True), block, np.full(6, float(number)), Notes(""))
+    for moment in range(6):
+        rows = np.flatnonzero(present[:, moment]).tolist()
+        rows.sort(key=lambda row: (math.isnan(values[row, moment]), -values[row, moment], row))
+        chosen = [found.labels[row][0][1] for row in np.flatnonzero(found.present[:, moment])]
+        assert sorted(chosen) == sorted(f"{row:04}" for row in rows[:number])
+
+
 def test_limitk_takes_the_first_series_that_are_there() -> None:
     assert same(
         work("limitk", vector(MANY), ["g"], parameter=[2, 0, 1, 1]),

@@ -37,3 +37,9 @@ def test_by_labels_then_by_all_labels(descending: bool) -> None:  # noqa: FBT001
     two = list(told(by_labels(block, ("b", "a"), descending=descending)))
     expected = ["m a=2 b=1", "m a=10 b=1", "n a=10 b=1", "m a=1 b=2"]
     assert two == (expected[::-1] if descending else expected)
+
+
+def test_series_without_the_label_are_last_and_in_reverse_first() -> None:
+    block = vector({row: [1.0] for row in ("m b=2", "m a=5", "m b=1", "m a=10")})
+    assert list(told(by_labels(block, ("a",), descending=False))) == ["m a=5", "m a=10", "m b=1", "m b=2"]
+    assert list(told(by_labels(block, ("a",), descending=True))) == ["m b=2", "m b=1", "m a=10", "m a=5"]
