@@ -8,14 +8,17 @@ from pathlib import Path
 
 import psutil
 
-from bench import agent, idle, ingest, search
+from bench import agent, idle, ingest, samples, scrape, search
 from bench.results import Options, Result, as_json, table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
     "agent": agent.steady,
     "backlog": agent.backlog,
     "server": ingest.measure,
+    "samples": samples.measure,
     "search": search.measure,
+    "scrape": scrape.parse,
+    "scraping": scrape.whole,
     "idle": idle.everything,
     "files": idle.many_files,
 }

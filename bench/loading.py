@@ -82,8 +82,13 @@ def make_frames(*, lines: int, batch_bytes: int, span_seconds: float, seed: int,
 
 
 def needle(number: int) -> str:
-    """Return the content of a planted line; its token `k7f3needle` is in no other line."""
-    return f"level=info msg=found token=k7f3needle number={number}"
+    """Return the content of a planted line; its token, of `needle_token`, is in no other line."""
+    return f"level=info msg=found token={needle_token(number)}"
+
+
+def needle_token(number: int) -> str:
+    """Return the token of a planted line."""
+    return f"k7f3needle{number}"
 
 
 def send(server: Server, made: Made) -> None:

@@ -1,4 +1,4 @@
-"""A process that merges a store's log rows and tells their bytes: `python -m bench.merging FOLDER`."""
+"""A process that merges a table of a store and tells its bytes: `python -m bench.merging FOLDER [TABLE]`."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,20 +11,20 @@ def main() -> None:
     """Print the bytes of the merged table, then those of each column."""
     folder = Path(sys.argv[1]).absolute()
     with ThreadPoolExecutor(1) as thread:  # the engine is never called from the main thread
-        print(thread.submit(_merged, folder).result())
+        print(thread.submit(_merged, folder, sys.argv[2] if len(sys.argv) > 2 else "logs").result())
 
 
-def _merged(folder: Path) -> str:
+def _merged(folder: Path, table: str) -> str:
     store = Store(f"chdb://{folder}", query_timeout_seconds=600)
     try:
-        store.command("OPTIMIZE TABLE logs FINAL")
+        store.command(f"OPTIMIZE TABLE {table} FINAL")
         total = store.select(
             "SELECT sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM system.parts "
-            "WHERE database = currentDatabase() AND table = 'logs' AND active"
+            f"WHERE database = currentDatabase() AND table = '{table}' AND active"
         )
         columns = store.select(
             "SELECT column, sum(column_data_compressed_bytes + column_marks_bytes) AS bytes FROM system.parts_columns "
-            "WHERE database = currentDatabase() AND table = 'logs' AND active GROUP BY column ORDER BY bytes DESC"
+            f"WHERE database = currentDatabase() AND table = '{table}' AND active GROUP BY column ORDER BY bytes DESC"
         )
         told = [f"{total['bytes'][0].as_py()}", f"rows {total['rows'][0].as_py()}"]
         told += [

@@ -108,7 +108,7 @@ def serving(
     folder: Path, *, command: Sequence[str] = ("server",), settings: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     """Run a server on a free port with a store of its own below `folder`, until it answers and while the block runs."""
-    port = _free_port()
+    port = free_port()
     arguments = [*command, "--listen", f"127.0.0.1:{port}", "--data", str(folder / "data")]
     with (
         kobs(arguments, folder=folder, settings=settings) as process,
@@ -141,6 +141,7 @@ def until_quiet(process: Measured, *, share: float = 0.05, seconds: float = 3.0,
             return before
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that was free just now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -2,16 +2,17 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.loading import make_frames, send
+from bench.loading import make_frames, needle_token, send
 from bench.processes import Server, serving, until_quiet
 from bench.results import Options, Result
 
 _SPAN_SECONDS = 6 * 3600.0
 _TRIES = 7
+"""Each try asks for another word: the engine remembers where it found nothing."""
 _BUDGET_LINES = 8_000_000
-_NEEDLES = 3
 
 
 def measure(options: Options) -> list[Result]:
@@ -20,13 +21,13 @@ def measure(options: Options) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="kobs-bench-") as name, serving(Path(name)) as server:
         count = 0
         for made in make_frames(
-            lines=lines, batch_bytes=256 * 1024, span_seconds=_SPAN_SECONDS, seed=5, needles=_NEEDLES
+            lines=lines, batch_bytes=256 * 1024, span_seconds=_SPAN_SECONDS, seed=5, needles=_TRIES
         ):
             send(server, made)
             count += made.lines
         until_quiet(server)
-        absent_seconds, absent_cpu = _best(server, expected=0, text="zqjxw")
-        token_seconds, token_cpu = _best(server, expected=_NEEDLES, token="k7f3needle")
+        absent_seconds, absent_cpu = _best(server, expected=0, text=lambda number: f"zqjxw{number}")
+        token_seconds, token_cpu = _best(server, expected=1, token=needle_token)
     scale = _BUDGET_LINES / count
     scaled = "" if options.full else f", times {scale:.2f}"
     return [
@@ -45,21 +46,22 @@ def measure(options: Options) -> list[Result]:
             measured=token_seconds * scale * 1000,
             unit="ms",
             budget=50,
-            data=f"{count:,} lines, {_NEEDLES} hits, {token_seconds * 1000:.0f} ms{scaled}, {token_cpu:.2f} CPU s",
+            data=f"{count:,} lines, a hit, {token_seconds * 1000:.0f} ms{scaled}, {token_cpu:.2f} CPU s",
         ),
     ]
 
 
-def _best(server: Server, *, expected: int, **filters: str) -> tuple[float, float]:
+def _best(server: Server, *, expected: int, **filters: Callable[[int], str]) -> tuple[float, float]:
     """Return wall and CPU seconds of the fastest of some tries."""
     end_ns = time.time_ns() + 60_000_000_000
     start_ns = end_ns - int((_SPAN_SECONDS + 3600) * 1e9)
     best = (float("inf"), float("inf"))
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
+        asked = {name: value(number) for name, value in filters.items()}
         cpu, began = server.cpu_seconds(), time.perf_counter()
-        answer = server.get("/kobs/v1/logs", start=str(start_ns), end=str(end_ns), limit=100, **filters)
+        answer = server.get("/kobs/v1/logs", start=str(start_ns), end=str(end_ns), limit=100, **asked)
         took = time.perf_counter() - began
         if len(answer["entries"]) != expected:
-            raise RuntimeError(f"{len(answer['entries'])} entries for {filters}: expected {expected}")
+            raise RuntimeError(f"{len(answer['entries'])} entries for {asked}: expected {expected}")
         best = min(best, (took, server.cpu_seconds() - cpu))
     return best

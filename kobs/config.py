@@ -277,9 +277,13 @@ class ServerSettings(Section):
     insert_rows: Count = 50_000
     """Rows that make an insert at once, without waiting: large enough for few parts, small enough for memory."""
 
-    sample_delay_ms: Milliseconds = 1000
-    """Milliseconds that samples wait for others before an insert: their senders wait too, and a second costs a tenth of
-    what small inserts do."""
+    sample_delay_ms: Milliseconds = 2000
+    """Milliseconds that samples wait for others before an insert, and their senders with them. Samples come every 15 s,
+    and an insert costs the same whether it has a hundred or ten thousand."""
+
+    own_metrics_seconds: Annotated[float, BeforeValidator(_duration(1000)), Field(ge=0, allow_inf_nan=False)] = 15
+    """Seconds between two samples of the server's own metrics, which it stores as the job `kobs`: as dashboards expect
+    of every target. 0: never."""
 
     search_max_rows: Count = 5000
     """Rows of one page of a log search, at most: what a screen can show and a browser can hold."""

@@ -81,11 +81,9 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     _raise_file_limit()
     folder = settings.agent.state or settings.up.data / "agent"
     state = State(folder)
+    shipping = SampleShipping(settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples")
     try:
         async with asyncio.TaskGroup() as tasks:
-            shipping = SampleShipping(
-                settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples"
-            )
             listener = MetricsListener(settings.agent)
             await listener.start()
             scraping = Scraping(settings, shipping, own_address=listener.address)
@@ -107,6 +105,8 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
                 for task in running:
                     task.cancel()
     finally:
+        # Collectors may have put stale markers as they ended.
+        shipping.close()
         state.close()
 
 
@@ -166,6 +166,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     from kobs.api.prometheus.router import PrometheusParts  # noqa: PLC0415
     from kobs.api.prometheus.status import ServerFacts  # noqa: PLC0415
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
+    from kobs.ingest.own_metrics import OwnMetrics  # noqa: PLC0415
     from kobs.ingest.remote_write import RemoteWriteIngest  # noqa: PLC0415
     from kobs.ingest.retention import Retention  # noqa: PLC0415
     from kobs.ingest.samples import SampleIngest  # noqa: PLC0415
@@ -207,10 +208,16 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
         )
         web = _web_server(create_app(services))
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part)
-                for part in (log_ingest.run(), sample_ingest.run(), retention.run(), tail.run(), _watch_loop_lag())
-            ]
+            parts = [log_ingest.run(), sample_ingest.run(), retention.run(), tail.run(), _watch_loop_lag()]
+            if settings.server.own_metrics_seconds:
+                own_labels = {"instance": settings.node, "role": "server"}
+                own = OwnMetrics(
+                    sample_ingest,
+                    interval_seconds=settings.server.own_metrics_seconds,
+                    labels=own_labels | ({"cluster": settings.cluster} if settings.cluster else {}),
+                )
+                parts.append(own.run())
+            running = [tasks.create_task(part) for part in parts]
             answering = tasks.create_task(web.serve(sockets=[listener]))
             try:
                 yield _Parts(store, log_ingest)
@@ -256,6 +263,8 @@ def _web_server(app: Callable[..., Any]) -> "uvicorn.Server":
             access_log=False,
             server_header=False,
             ws="websockets-sansio",
+            # senders that write every 15 s keep their connection, and do not meet its end while they write
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=int(_STOP_SECONDS) - 2,
         )
     )

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -19,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 import kobs
 from kobs.config import LogSettings, environment, showable
+from kobs.model.samples import MetricType
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 """Every metric of this process."""
@@ -71,6 +73,29 @@ def exposition(accept: str) -> tuple[bytes, str]:
     """Return all metrics in the format that a scraper's Accept header asks for: body and content type."""
     encode, content_type = choose_encoder(accept)
     return encode(REGISTRY), content_type
+
+
+class OwnFamily(NamedTuple):
+    """A metric of this process: its name and type as in Prometheus' text format, and its samples by name and labels."""
+
+    name: str
+    type: MetricType
+    help: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+
+def read() -> list[OwnFamily]:
+    """Return all metrics as they are now."""
+    types = {each.value: each for each in MetricType}
+    return [
+        OwnFamily(
+            f"{family.name}_total" if family.type == "counter" else family.name,
+            types.get(family.type, MetricType.UNKNOWN),
+            family.documentation,
+            [(sample.name, dict(sample.labels), float(sample.value)) for sample in family.samples],
+        )
+        for family in REGISTRY.collect()
+    ]
 
 
 _discarded = counter("kobs_discarded_total", "Items that kobs dropped, by signal and reason.", ("signal", "reason"))

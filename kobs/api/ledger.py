@@ -12,7 +12,7 @@ from kobs.api.errors import json_answer
 from kobs.api.parameters import SOURCE_NAMES, Parameters
 from kobs.api.security import scope_of
 from kobs.errors import QueryError
-from kobs.query.ledger import LOSSES, REASONS, LedgerQuery, LedgerRow
+from kobs.query.ledger import LOSSES, REASONS, LedgerQuery, LedgerRow, SampleLossRow
 
 if TYPE_CHECKING:
     from kobs.api.app import Services
@@ -35,6 +35,15 @@ def router(services: "Services") -> APIRouter:
                 "cursor": page.cursor,
             }
         )
+
+    @routes.get("/ledger/samples")
+    async def sample_losses(request: Request) -> Response:
+        names = frozenset({"start", "end", "limit"})
+        parameters = Parameters(request.query_params.multi_items(), single=names)
+        start_ns, end_ns = parameters.window_ns()
+        limit = parameters.integer("limit", default=_DEFAULT_LIMIT, least=1, most=_MOST_ROWS)
+        reading = services.ledger.sample_losses(scope_of(request), start_ns=start_ns, end_ns=end_ns, limit=limit)
+        return json_answer({"losses": [_sample_loss_json(row) for row in await while_connected(request, reading)]})
 
     @routes.get("/verify")
     async def verify(request: Request) -> Response:
@@ -81,6 +90,19 @@ def loss_json(row: LedgerRow) -> dict[str, object]:
         "segment": str(row.segment),
         "start": row.start,
         "end": row.end or None,
+        "detail": row.detail,
+        "recorded": str(row.recorded_ms * 1_000_000),
+    }
+
+
+def _sample_loss_json(row: SampleLossRow) -> dict[str, object]:
+    labels = {"cluster": row.cluster, "node": row.node}
+    return {
+        "reason": row.reason,
+        "labels": {name: value for name, value in labels.items() if value},
+        "samples": row.samples or None,
+        "first": str(row.first_ms * 1_000_000) if row.last_ms else None,
+        "last": str(row.last_ms * 1_000_000) if row.last_ms else None,
         "detail": row.detail,
         "recorded": str(row.recorded_ms * 1_000_000),
     }

@@ -1,4 +1,4 @@
-"""What is scraped, in Prometheus' JSON: `GET /api/v1/targets`.
+"""What is scraped, in Prometheus' JSON: `GET /api/v1/targets` and `GET /api/v1/scrape_pools`.
 
 Source: Prometheus 3, `web/api/v1/api.go`.
 """
@@ -6,34 +6,28 @@ Source: Prometheus 3, `web/api/v1/api.go`.
 import datetime as dt
 from collections.abc import Mapping
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kobs import telemetry
 from kobs.api.disconnection import while_connected
+from kobs.api.prometheus.answers import answer
+from kobs.api.prometheus.endpoint import add_endpoint
+from kobs.api.prometheus.parameters import Parameters
 from kobs.api.security import scope_of
-from kobs.errors import KobsError, LimitError, RetryableError
 from kobs.query.targets import ActiveTarget, TargetView
 
 _NEVER = "0001-01-01T00:00:00Z"
 
-log = telemetry.get_logger(__name__)
-
 
 def router(view: TargetView) -> APIRouter:
-    """Return the endpoint."""
+    """Return the endpoints."""
     routes = APIRouter(prefix="/api/v1")
 
-    @routes.get("/targets")
-    async def targets(request: Request) -> Response:
-        pool = request.query_params.get("scrapePool", "")
-        state = request.query_params.get("state", "").lower()
-        try:
-            found = await while_connected(request, view.read(scope_of(request)))
-        except KobsError as error:
-            return _error(error)
+    async def targets(request: Request, given: Parameters) -> Response:
+        pool = given.text("scrapePool")
+        state = given.text("state").lower()
+        found = await while_connected(request, view.read(scope_of(request)))
         shows_all = state in ("", "any")
         active = [_active(each) for each in found.active if not pool or each.pool == pool]
         dropped = [
@@ -46,8 +40,16 @@ def router(view: TargetView) -> APIRouter:
             "droppedTargets": dropped if shows_all or state == "dropped" else [],
             "droppedTargetCounts": found.dropped_counts if shows_all or state == "dropped" else None,
         }
-        return Response(orjson.dumps({"status": "success", "data": data}), media_type="application/json")
+        return answer(request, data)
 
+    async def scrape_pools(request: Request, _: Parameters) -> Response:
+        found = await while_connected(request, view.read(scope_of(request)))
+        names = {each.pool for each in found.active} | {each.pool for each in found.dropped}
+        names |= found.dropped_counts.keys()
+        return answer(request, {"scrapePools": sorted(names)})
+
+    add_endpoint(routes, "/targets", targets)
+    add_endpoint(routes, "/scrape_pools", scrape_pools)
     return routes
 
 
@@ -78,15 +80,3 @@ def format_rfc_3339(time_ns: int) -> str:
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     fraction = f".{nanoseconds:09}".rstrip("0").rstrip(".")
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
-
-
-def _error(error: KobsError) -> Response:
-    if isinstance(error, LimitError):
-        kind, status, said = "execution", 422, str(error)
-    elif isinstance(error, RetryableError):
-        kind, status, said = "unavailable", 503, str(error)
-    else:
-        log.error("A request failed by a defect.", error=error)
-        kind, status, said = "internal", 500, "the server failed to answer; its log tells why"
-    body = orjson.dumps({"status": "error", "errorType": kind, "error": said})
-    return Response(body, status_code=status, media_type="application/json")

@@ -169,6 +169,7 @@ class SampleShipping:
 
     async def run(self) -> None:
         """Send what is put, until cancelled; what waits then goes to disk."""
+        self._some = asyncio.Event()
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._delivery = delivery = SampleDelivery(self._settings)
         try:
@@ -185,10 +186,14 @@ class SampleShipping:
         finally:
             self._loop = None
             await delivery.close()
-            if self._spool is not None:
-                self._write_to_spool(self._spool)
-                self._spool.close()
-            self._losses.save()
+            self.close()
+
+    def close(self) -> None:
+        """Write to disk what waits. `run` does so when it ends; once more for what was put after that."""
+        if self._spool is not None:
+            self._write_to_spool(self._spool)
+            self._spool.close()
+        self._losses.save()
 
     async def _send_next(self, delivery: SampleDelivery) -> float:
         """Send a frame of what came last, or else of the oldest on disk; return for how long to leave the server."""

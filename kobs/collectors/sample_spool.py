@@ -97,6 +97,7 @@ class SampleSpool:
         self._losses = losses
         self._files: deque[_File] = deque()
         self._written: IO[bytes] | None = None
+        self._oldest: tuple[_Place, Spooled] | None = None
         self._next = 0
         self._open_all()
 
@@ -153,15 +154,22 @@ class SampleSpool:
             if len(self._files) == 1 and self._written is not None:
                 # What is being read is not written to any more.
                 self._seal()
-            found = self._read(file, file.unsent[0])
-            if found is not None:
-                return found
+            place = file.unsent[0]
+            if self._oldest is None or self._oldest[0] is not place:
+                # Read once: what a file has named is learnt from its beginning on.
+                found = self._read(file, place)
+                self._oldest = None if found is None else (place, found)
+            if self._oldest is not None:
+                return self._oldest[1]
         return None
 
     def sent(self) -> None:
-        """Note that the record which `oldest` returned is in the store."""
+        """Note that the record which `oldest` returned is in the store, if it was not dropped meanwhile."""
+        if self._oldest is None:
+            return
         file = self._files[0]
         place = file.unsent.popleft()
+        self._oldest = None
         if not file.unsent:
             self._remove(file)
             return
@@ -271,6 +279,8 @@ class SampleSpool:
         self._remove(file)
 
     def _remove(self, file: _File) -> None:
+        if file is self._files[0]:
+            self._oldest = None
         if file is self._files[-1]:
             self._seal()
         self._files.remove(file)

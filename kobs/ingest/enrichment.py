@@ -27,19 +27,23 @@ _BETWEEN = b"\n\0"
 """Lies between bodies that are searched as one text: no name of a trace goes over it or begins with it."""
 
 
-def severity_codes(bodies: Sequence[bytes]) -> NDArray[np.int32]:
-    """Return the severity of each body as its place in `WORDS`."""
-    numbered = [line for line, body in enumerate(bodies) if body[:1].isdigit()]
-    silent: list[int] = []
-    if numbered:
-        heads = pa.array([bodies[line][:SCAN_BYTES] for line in numbered], pa.binary())
-        says = pc.match_substring_regex(heads, _SAYS_SEVERITY).to_numpy(zero_copy_only=False)
-        silent = np.array(numbered)[~says].tolist()
-    asked = list(bodies)
-    for line in silent:
-        asked[line] = b""
-    codes = _CODES
-    return np.array([codes[severity(body)] if body else 0 for body in asked], np.int32)
+def severity_codes(bodies: Sequence[bytes], column: pa.Array) -> NDArray[np.int32]:
+    """Return the severity of each body as its place in `WORDS`. `column` holds the bodies too, as `pa.binary()`."""
+    codes = np.zeros(len(bodies), np.int32)
+    _, offsets, data = column.buffers()
+    if not data:
+        return codes
+    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(bodies) + 1]
+    text = np.frombuffer(data, np.uint8)
+    first_bytes = text[np.minimum(places[:-1], len(text) - 1)]
+    is_asked = places[1:] > places[:-1]
+    numbered = np.flatnonzero(is_asked & (first_bytes >= ord("0")) & (first_bytes <= ord("9")))
+    if len(numbered):
+        heads = pc.binary_slice(column.take(pa.array(numbered)), 0, SCAN_BYTES)
+        is_asked[numbered] = pc.match_substring_regex(heads, _SAYS_SEVERITY).to_numpy(zero_copy_only=False)
+    asked = np.flatnonzero(is_asked)
+    codes[asked] = [_CODES[severity(bodies[line])] for line in asked.tolist()]
+    return codes
 
 
 def trace_ids(bodies: Sequence[bytes]) -> list[str]:

@@ -20,6 +20,7 @@ from kobs.ingest.batches import BatchRows, Placed
 from kobs.ingest.label_sets import LabelSets
 from kobs.ingest.limits import Reason
 from kobs.ingest.moves import Moves
+from kobs.ingest.open_claims import find_open_claims
 from kobs.ingest.rows import RowBuilder, Rows
 from kobs.ingest.writer import LogWriter, insert_comment
 from kobs.model.logs import LossReason
@@ -34,6 +35,7 @@ from kobs.wire.ship import (
     BatchStatus,
     LogAnswer,
     LogRequest,
+    OpenClaim,
     PositionsAnswer,
     PositionsRequest,
 )
@@ -116,14 +118,20 @@ class LogIngest:
         """Say what the store has of the sources of an agent that lost its state."""
         request, _ = await self._store.run(frames.decode, frame, frames.FrameKind.POSITIONS, PositionsRequest)
         sources = [stream.source for stream in request.streams]
-        node = self._nodes.of(sources[0].cluster, sources[0].node) if sources else nodes.Node()
+        node = self._nodes.of(request.cluster, request.node) if request.node else nodes.Node()
         async with node.lock:
-            if request.previous_server not in ("", self.server_id) and sources:
+            attempt = request.attempt
+            if request.lost_state:
+                attempt = await self._moves.take_node_over(request)
+            elif request.previous_server not in ("", self.server_id) and sources:
                 await self._moves.stop_inserts(sources[0].cluster, sources[0].node, moved_ms=request.moved_ms)
             found = await self._store.run(
                 positions.find_positions, self._store, self._scope, request.streams, known=self._known
             )
-        return PositionsAnswer(server=self.server_id, positions=found)
+            claims: list[OpenClaim] = []
+            if request.open_claims:
+                claims = await self._store.run(find_open_claims, self._store, self._scope, request)
+        return PositionsAnswer(server=self.server_id, positions=found, attempt=attempt, open_claims=claims)
 
     def reports(self) -> dict[str, AgentReport]:
         """Return the last report of each node's agent that this server has seen, by the node's name."""
@@ -174,7 +182,7 @@ class LogIngest:
                 segments,
                 comment=insert_comment(request.cluster, request.node, request.sequence),
                 deadline=deadline,
-                may_insert=self._moves.guard(request.agent, request.attempt),
+                may_insert=self._moves.guard(request.cluster, request.node, request.attempt),
             )
         except RejectedError:
             raise
@@ -193,7 +201,7 @@ class LogIngest:
     async def _take_over(self, request: LogRequest, batches: list[BatchRows]) -> None:
         retried = [rows for rows in batches if rows.batch.retry]
         if retried:
-            await self._moves.raise_fence(request.agent, request.attempt, known.reach(retried))
+            await self._moves.raise_fence(request.cluster, request.node, request.attempt, known.reach(retried))
         await self._moves.stop_inserts(request.cluster, request.node, moved_ms=request.moved_ms)
 
 

@@ -4,6 +4,9 @@ The server that an agent left may have been stopped in the middle of a request a
 over raises a fence in the store, stops the agent's inserts that run there, and waits until no request of before can be
 in time any more; the other finds the fence right before its insert. What slips through between that look and the
 insert is swept: doubled positions are counted again after a while, and one row of each is left.
+
+An agent that lost its state has lost its name too, and does not know whom it left behind. It is taken over as a node:
+its attempts go on where those of the node's former agents ended.
 """
 
 import asyncio
@@ -21,6 +24,8 @@ from kobs.storage import log_fences
 from kobs.storage.clickhouse import Store
 from kobs.storage.log_fences import Doubles, Fence
 from kobs.storage.log_writes import LEDGER_ROWS, Reach, write_ledger
+from kobs.storage.open_claims import find_node_sources
+from kobs.wire.ship import PositionsRequest
 
 _SWEEPS = 2
 _SWEEP_PAUSE_SECONDS = 5.0
@@ -54,21 +59,46 @@ class Moves:
         await asyncio.sleep(max(self._timeout_seconds - moved_ms / 1000, 0.0))
         await self._store.run(self._store.kill, prefix)
 
-    async def raise_fence(self, agent: str, attempt: int, reach: Reach) -> None:
+    async def raise_fence(self, cluster: str, node: str, attempt: int, reach: Reach) -> None:
         """Record that batches of this reach moved here."""
         if not self._store.embedded:
-            fence = Fence(agent, attempt, self._server_id, reach, 0, time.time_ns() // 1_000_000)
+            name = log_fences.fence_name(cluster, node)
+            fence = Fence(name, attempt, self._server_id, reach, 0, time.time_ns() // 1_000_000)
             await self._store.run(log_fences.raise_fence, self._store, fence)
 
-    def guard(self, agent: str, attempt: int) -> Callable[[], None] | None:
-        """Return what to call right before an insert: it raises where the agent has moved on."""
+    async def take_node_over(self, request: PositionsRequest) -> int:
+        """Fence off whatever was sent from a node before its agent lost its state; return the new agent's attempt."""
+        if self._store.embedded:
+            return request.attempt
+        name = log_fences.fence_name(request.cluster, request.node)
+        highest = await self._store.run(log_fences.find_highest_attempt, self._store, self._scope, name)
+        known = await self._store.run(
+            find_node_sources, self._store, self._scope, cluster=request.cluster, node=request.node
+        )
+        asked = {stream.source.id(): stream.source.namespace for stream in request.streams}
+        sources = {**known, **asked}
+        attempt = max(highest, request.attempt) + 1
+        reach = Reach(tuple(sorted(sources)), tuple(sorted(set(sources.values()))), 0, log_fences.LATEST_NS)
+        await self.raise_fence(request.cluster, request.node, attempt, reach)
+        if known:
+            await self.stop_inserts(request.cluster, request.node, moved_ms=0)
+        return attempt
+
+    def guard(self, cluster: str, node: str, attempt: int) -> Callable[[], None] | None:
+        """Return what to call right before an insert: it raises where the node's agent has moved on."""
         if self._store.embedded:
             return None
 
         def look() -> None:
-            highest = log_fences.find_highest_attempt(self._store, self._scope, agent)
+            name = log_fences.fence_name(cluster, node)
+            highest = log_fences.find_highest_attempt(self._store, self._scope, name)
             if highest > attempt:
-                raise RetryableError("the agent has moved to another server", retry_after_seconds=5.0)
+                raise RetryableError(
+                    f"a later attempt of node {node} has come ({highest}, this one is {attempt}): the agent has moved "
+                    "to another server, or another agent of this node began with an empty state; of two agents, stop "
+                    "one",
+                    retry_after_seconds=5.0,
+                )
 
         return look
 
@@ -92,12 +122,12 @@ class Moves:
             due_seconds = self._timeout_seconds + _SWEEP_PAUSE_SECONDS if fence.swept == 0 else _LATER_SWEEP_SECONDS
             if now_ms - fence.at_ms < due_seconds * 1000:
                 continue
-            doubles = log_fences.sweep(self._store, self._scope, fence.reach)
+            doubles = log_fences.sweep(self._store, self._scope, fence)
             if doubles:
                 self._record(doubles, now_ms)
             log_fences.raise_fence(
                 self._store,
-                Fence(fence.agent, fence.attempt, fence.server, fence.reach, fence.swept + 1, fence.at_ms),
+                Fence(fence.node, fence.attempt, fence.server, fence.reach, fence.swept + 1, fence.at_ms),
             )
 
     def _record(self, doubles: list[Doubles], now_ms: int) -> None:

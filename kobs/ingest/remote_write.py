@@ -5,6 +5,7 @@ not allowed, samples of impossible times, exemplars and native histograms. Order
 comes twice counts once, because samples are idempotent in the store. Any number of senders may write at once.
 """
 
+import asyncio
 import enum
 import threading
 from collections import Counter
@@ -81,6 +82,8 @@ class RemoteWriteIngest:
         self._ingest = ingest
         self._store = store
         self._most_bytes = settings.max_body_bytes
+        # Reading is Python's work, which more threads at once only slow down; and what is read takes memory.
+        self._turn = asyncio.Semaphore(1)
         self._lock = threading.Lock()
         self._known = Known()
         self._table = ingest.sessions.table()
@@ -91,7 +94,8 @@ class RemoteWriteIngest:
         Raises: RejectedError where nothing of it is stored and never will be; RetryableError and other KobsErrors where
             it may be sent again.
         """
-        prepared = await self._store.run(self._prepare, body, message, compression)
+        async with self._turn:
+            prepared = await self._store.run(self._prepare, body, message, compression)
         await self._ingest.insert(prepared.work, prepared.refused)
         prepared.known.described |= prepared.described
         return Receipt(len(prepared.work.samples), prepared.refused, prepared.examples)

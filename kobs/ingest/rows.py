@@ -79,7 +79,8 @@ class RowBuilder:
         """Return all rows as they are inserted: those of usual lines, then those of the other batches."""
         bodies = usual.bodies + others.bodies
         count = len(bodies)
-        severities = enrichment.severity_codes(bodies)
+        body_column = pa.array(bodies, pa.binary())
+        severities = enrichment.severity_codes(bodies, body_column)
         for line, word in enumerate(others.severities, usual.count):
             if word:
                 severities[line] = enrichment.WORDS.index(word)
@@ -100,7 +101,7 @@ class RowBuilder:
             of_lines(usual.streams, others.streams, np.uint64),
             pa.DictionaryArray.from_arrays(pa.array(severities), pa.array(enrichment.WORDS, pa.string())),
             pa.array(enrichment.trace_ids(bodies), pa.string()),
-            pa.array(bodies, pa.binary()),
+            body_column,
             of_batches([rows.source for rows in batches], np.uint64),
             of_lines(usual.segments, others.segments, np.int64),
             of_lines(usual.offsets, others.offsets, np.uint64),

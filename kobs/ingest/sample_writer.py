@@ -106,6 +106,13 @@ class SampleWriter:
             self._full.set()
         await done
 
+    async def insert_at_once(self, work: Work) -> None:
+        """Insert work on its own, also when `run` has ended.
+
+        Raises: as `insert`.
+        """
+        await self._store.run(self._write, [work])
+
     async def run(self) -> None:
         """Insert what comes, until cancelled."""
         try:

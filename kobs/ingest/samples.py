@@ -79,6 +79,13 @@ class SampleIngest:
         for reason, count in rejected.items():
             telemetry.discarded(_SIGNAL, reason, count)
 
+    async def insert_at_once(self, work: Work) -> None:
+        """Store work without waiting for other work, also when `run` has ended.
+
+        Raises: as `accept`.
+        """
+        await self._writer.insert_at_once(work)
+
     def kept(self, samples: Samples) -> "tuple[Samples, Counter[Reason]]":
         """Return the samples that can be stored, and how many cannot, each once, by reason."""
         oldest_ms, newest_ms = self.allowed_ms()

@@ -15,8 +15,9 @@ from kobs.query.interruption import run_interruptibly
 from kobs.storage import ledger_reads
 from kobs.storage.clickhouse import Store
 from kobs.storage.ledger_reads import LedgerRow, LossPosition, LossSummary
+from kobs.storage.sample_loss_reads import SampleLossRow, find_sample_losses
 
-__all__ = ["LOSSES", "REASONS", "Ledger", "LedgerPage", "LedgerQuery", "LedgerRow"]
+__all__ = ["LOSSES", "REASONS", "Ledger", "LedgerPage", "LedgerQuery", "LedgerRow", "SampleLossRow"]
 
 LOSSES = tuple(reason.value for reason in LossReason)
 REASONS = (*LOSSES, *(finding.value for finding in Finding))
@@ -62,6 +63,19 @@ class Ledger:
         """
         after = _decode_cursor(query)
         return await run_interruptibly(self._store, lambda _: self._page(scope, query, after))
+
+    async def sample_losses(
+        self, scope: Scope, *, start_ns: int | None, end_ns: int | None, limit: int
+    ) -> list[SampleLossRow]:
+        """Return the losses of samples that overlap [start, end), those of the newest samples first."""
+        start_ms = None if start_ns is None else start_ns // 1_000_000
+        end_ms = None if end_ns is None else -(-end_ns // 1_000_000)
+        return await run_interruptibly(
+            self._store,
+            lambda interruption: find_sample_losses(
+                self._store, scope, start_ms=start_ms, end_ms=end_ms, limit=limit, comment=interruption.comment
+            ),
+        )
 
     def _page(self, scope: Scope, query: LedgerQuery, after: LossPosition | None) -> LedgerPage:
         rows = ledger_reads.find_losses(

@@ -30,6 +30,8 @@ _MINUTE_NS = 60_000_000_000
 _HOUR_NS = 60 * _MINUTE_NS
 _SPANS_NS = (15 * _MINUTE_NS, _HOUR_NS, 6 * _HOUR_NS, 24 * _HOUR_NS, 7 * 24 * _HOUR_NS)
 """A search reads windows of these lengths one after another until its page is full: mostly the first is enough."""
+_INDEXED_SPANS_NS = (6 * _HOUR_NS, 7 * 24 * _HOUR_NS)
+"""The same where the index of words tells which rows to read: a statement costs more than what it need not read."""
 DEFAULT_WINDOW_NS = _HOUR_NS
 LATEST_AHEAD_NS = _HOUR_NS
 """An entry's clock may run ahead of the server's: an open window ends this much after now."""
@@ -212,7 +214,8 @@ class LogSearch:
         if streams.ids == ():
             return [], True
         rows: list[LogRow] = []
-        for first_ns, until_ns in _windows(start_ns, end_ns, backward=query.backward):
+        spans_ns = _INDEXED_SPANS_NS if log_reads.is_indexed(query.filter) else _SPANS_NS
+        for first_ns, until_ns in _windows(start_ns, end_ns, spans_ns=spans_ns, backward=query.backward):
             interruption.check()
             wanted = query.limit + 1 + skip - len(rows)
             found, is_cut = self._read(
@@ -320,9 +323,9 @@ def decode_cursor(query: LogQuery) -> Cursor | None:
     return Cursor(digest, start_ns, end_ns, LogPosition(time_ns, source, segment, offset), shown)
 
 
-def _windows(start_ns: int, end_ns: int, *, backward: bool) -> Iterator[tuple[int, int]]:
+def _windows(start_ns: int, end_ns: int, *, spans_ns: tuple[int, ...], backward: bool) -> Iterator[tuple[int, int]]:
     """Yield growing windows that make up [start, end), from the end where backward."""
-    for span_ns in _SPANS_NS:
+    for span_ns in spans_ns:
         if end_ns - start_ns <= span_ns:
             break
         if backward:

@@ -211,6 +211,10 @@ class Store:
                 parameters={"prefix": comment_prefix},
             )
 
+    def knows_setting(self, name: str) -> bool:
+        """Tell whether the engine has a setting: older servers lack some, and refuse a statement that names one."""
+        return name in self._killer.server_settings
+
     def tables_bytes(self) -> int:
         """Return the bytes that the tables' parts take on the store's disks, those soon deleted included."""
         answer = self.select(

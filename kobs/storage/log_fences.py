@@ -1,4 +1,8 @@
-"""Moves of agents between servers over one store: the fence, and the sweep behind it."""
+"""Moves of agents between servers over one store: the fence, and the sweep behind it.
+
+A fence belongs to a node and not to an agent's id: an agent that lost its state has a new id, and what was sent under
+the old one may still be under way. The column `agent` holds the node's name (`fence_name`).
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,11 +29,17 @@ _FENCE_ROWS = pa.schema(
 )
 
 
+LATEST_NS = 9_000_000_000_000_000_000
+"""Later than any line: the end of a reach whose times nobody knows. Its beginning is 0."""
+_RECEIVED_BEFORE_MS = 3_600_000
+"""How long before a fence rows may have been stamped that came after it: a server stood still in between."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """An agent moved to `server` with its `attempt`-th try; rows of `reach` may have been inserted twice."""
+    """A node's agent moved to `server` with its `attempt`-th try; rows of `reach` may have been inserted twice."""
 
-    agent: str
+    node: str
     attempt: int
     server: str
     reach: Reach
@@ -48,10 +58,15 @@ class Doubles:
     rows: int
 
 
+def fence_name(cluster: str, node: str) -> str:
+    """Return the name of a node's fences."""
+    return f"{cluster}/{node}"
+
+
 def raise_fence(store: Store, fence: Fence) -> None:
     """Record a move, or that one was swept once more."""
     row = {
-        "agent": fence.agent,
+        "agent": fence.node,
         "attempt": fence.attempt,
         "server": fence.server,
         "sources": list(fence.reach.sources),
@@ -64,13 +79,11 @@ def raise_fence(store: Store, fence: Fence) -> None:
     store.insert("log_fences", pa.Table.from_pylist([row], schema=_FENCE_ROWS))
 
 
-def find_highest_attempt(store: Store, scope: Scope, agent: str) -> int:
-    """Return the attempt of an agent's latest move; 0 if it never moved."""
+def find_highest_attempt(store: Store, scope: Scope, node: str) -> int:
+    """Return the attempt of the latest move of a node's agents; 0 if none ever moved."""
     if Signal.LEDGER not in scope.signals:
         return 0
-    found = store.select(
-        "SELECT max(attempt) AS highest FROM log_fences WHERE agent = {agent:String}", {"agent": agent}
-    )
+    found = store.select("SELECT max(attempt) AS highest FROM log_fences WHERE agent = {node:String}", {"node": node})
     return int(found["highest"][0].as_py() or 0)
 
 
@@ -86,27 +99,31 @@ def find_unswept(store: Store, scope: Scope, *, server: str | None, since_ms: in
         {"since": timestamp(since_ms * 1_000_000), "times": times, "server": server or ""},
     )
     return [
-        Fence(agent, attempt, by, Reach(tuple(sources), tuple(namespaces), first, last), swept, moved)
-        for agent, attempt, by, sources, namespaces, first, last, swept, moved in zip(
+        Fence(node, attempt, by, Reach(tuple(sources), tuple(namespaces), first, last), swept, moved)
+        for node, attempt, by, sources, namespaces, first, last, swept, moved in zip(
             *(column.to_pylist() for column in found.columns), strict=True
         )
     ]
 
 
-def sweep(store: Store, scope: Scope, reach: Reach) -> list[Doubles]:
-    """Leave one row of each position within a reach: that of the latest attempt, and of these the latest received."""
+def sweep(store: Store, scope: Scope, fence: Fence) -> list[Doubles]:
+    """Leave one row of each position within a reach: that of the latest attempt, and of these the latest received.
+
+    Where the times of its lines are not known, rows of the time around the fence are looked at, and all others of
+    their positions are too old to have doubles.
+    """
+    reach = fence.reach
     condition, parameters = where(scope, Signal.LOGS)
+    if reach.last_ns >= LATEST_NS:
+        times = "received >= {since:DateTime64(3, 'UTC')}"
+        parameters |= {"since": timestamp((fence.at_ms - _RECEIVED_BEFORE_MS) * 1_000_000)}
+    else:
+        times = "ts >= {first:DateTime64(9, 'UTC')} AND ts <= {last:DateTime64(9, 'UTC')}"
+        parameters |= {"first": timestamp(reach.first_ns), "last": timestamp(reach.last_ns)}
     bounds = (
-        "ts >= {first:DateTime64(9, 'UTC')} AND ts <= {last:DateTime64(9, 'UTC')} "
-        f"AND namespace IN {{namespaces:Array(String)}} AND source IN {{sources:Array(UInt64)}} AND {condition}"
+        f"{times} AND namespace IN {{namespaces:Array(String)}} AND source IN {{sources:Array(UInt64)}} AND {condition}"
     )
-    parameters = {
-        **parameters,
-        "first": timestamp(reach.first_ns),
-        "last": timestamp(reach.last_ns),
-        "namespaces": list(reach.namespaces),
-        "sources": list(reach.sources),
-    }
+    parameters = {**parameters, "namespaces": list(reach.namespaces), "sources": list(reach.sources)}
     doubled = (
         "SELECT source, segment, offset, max((attempt, received)) AS kept, count() AS copies "
         f"FROM logs WHERE {bounds} GROUP BY source, segment, offset HAVING copies > 1"

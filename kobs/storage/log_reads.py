@@ -291,6 +291,11 @@ def delimited_tokens(text: str) -> list[str]:
     return sorted(tokens, key=lambda token: (-len(token), token))[:_MOST_HINTS]
 
 
+def is_indexed(wanted: LogFilter) -> bool:
+    """Tell whether the token index rules rows out before they are read."""
+    return bool(wanted.token or (wanted.text and delimited_tokens(wanted.text)))
+
+
 def _row_condition(
     scope: Scope, wanted: LogFilter, streams: Streams, *, start_ns: int | None, end_ns: int | None
 ) -> tuple[str, dict[str, object]]:

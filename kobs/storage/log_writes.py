@@ -18,6 +18,11 @@ from kobs.storage.scope import where
 MOST_PARTITIONS = 50
 """Partitions that one insert may touch: it is not atomic over them, and the engine refuses more than it is told."""
 
+_INDEXED_AT_ONCE = 10_000
+"""Rows of an insert whose words are indexed at once. Those of smaller ones are when they are merged, which is soon; to
+read them whole for a word until then takes a millisecond or two an insert."""
+_WITHOUT_WORDS = {"exclude_materialize_skip_indexes_on_insert": "ix_token"}
+
 _NS = pa.timestamp("ns", "UTC")
 _MS = pa.timestamp("ms", "UTC")
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -142,7 +147,8 @@ def insert_rows(store: Store, rows: pa.Table, *, received_ms: int, comment: str)
     received = pa.repeat(pa.scalar(received_ms, pa.int64()), rows.num_rows).cast(_MS)
     rows = rows.append_column("received", received)
     for part in _by_partitions(rows):
-        store.insert("logs", part, comment=comment)
+        is_small = part.num_rows < _INDEXED_AT_ONCE and all(map(store.knows_setting, _WITHOUT_WORDS))
+        store.insert("logs", part, settings=_WITHOUT_WORDS if is_small else None, comment=comment)
 
 
 def _by_partitions(rows: pa.Table) -> Iterable[pa.Table]:

@@ -105,44 +105,35 @@ class Written:
     """The first series with negative numbers, as people read them."""
 
 
-class Places:
-    """Where the samples of a message lie: from where to where, and of which series."""
+def columns(
+    data: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return times and values of the samples of a message, from where they begin and end.
 
-    __slots__ = ("ends", "series", "starts")
-
-    def __init__(self) -> None:
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.series: list[int] = []
-
-    def columns(self, data: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return series, times and values.
-
-        Raises: RejectedError("malformed_message").
-        """
-        starts = np.array(self.starts, np.int64)
-        sizes = np.array(self.ends, np.int64) - starts
-        times = np.zeros(len(starts), np.int64)
-        values = np.zeros(len(starts), np.float64)
-        raw = np.frombuffer(data, np.uint8)
-        # A time of these years takes 6 bytes. A value of zero is left out.
-        with_value = np.flatnonzero(sizes == 16)
-        at = starts[with_value]
-        usual = (raw[at] == 0x09) & (raw[at + 9] == 0x10) & _is_time(raw, at + 10)
-        with_value, at = with_value[usual], at[usual]
-        values[with_value] = raw[at[:, None] + np.arange(1, 9)].view("<f8").ravel()
-        times[with_value] = _times(raw, at + 10)
-        zero = np.flatnonzero(sizes == 7)
-        at = starts[zero]
-        usual = (raw[at] == 0x10) & _is_time(raw, at + 1)
-        zero, at = zero[usual], at[usual]
-        times[zero] = _times(raw, at + 1)
-        others = np.ones(len(starts), np.bool_)
-        others[with_value] = False
-        others[zero] = False
-        for index in np.flatnonzero(others).tolist():
-            values[index], times[index] = _sample(data, self.starts[index], self.ends[index])
-        return np.array(self.series, np.int32), times, values
+    Raises: RejectedError("malformed_message").
+    """
+    sizes = ends - starts
+    times = np.zeros(len(starts), np.int64)
+    values = np.zeros(len(starts), np.float64)
+    raw = np.frombuffer(data, np.uint8)
+    # A time of these years takes 6 bytes. A value of zero is left out.
+    with_value = np.flatnonzero(sizes == 16)
+    at = starts[with_value]
+    usual = (raw[at] == 0x09) & (raw[at + 9] == 0x10) & _is_time(raw, at + 10)
+    with_value, at = with_value[usual], at[usual]
+    values[with_value] = raw[at[:, None] + np.arange(1, 9)].view("<f8").ravel()
+    times[with_value] = _times(raw, at + 10)
+    zero = np.flatnonzero(sizes == 7)
+    at = starts[zero]
+    usual = (raw[at] == 0x10) & _is_time(raw, at + 1)
+    zero, at = zero[usual], at[usual]
+    times[zero] = _times(raw, at + 1)
+    others = np.ones(len(starts), np.bool_)
+    others[with_value] = False
+    others[zero] = False
+    for index in np.flatnonzero(others).tolist():
+        values[index], times[index] = _sample(data, int(starts[index]), int(ends[index]))
+    return times, values
 
 
 def _is_time(raw: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -5,15 +5,17 @@ Label: name = 1, value = 2                        Sample: value = 1 (double), ti
 MetricMetadata: type = 1, metric_family_name = 2, help = 4, unit = 5
 """
 
+import numpy as np
+
 from kobs.wire.remote_write import (
     MOST_LABELS,
     MOST_PARTS,
     Known,
     Labels,
     NumberOf,
-    Places,
     Said,
     Written,
+    columns,
     malformed,
     note_faulty,
     piece,
@@ -33,7 +35,7 @@ def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
 
     Raises: RejectedError("malformed_message").
     """
-    places = Places()
+    places = _Places()
     series, starts, ends = places.series, places.starts, places.ends
     find = known.series.get
     reader = _Reader(data, known, number_of, places)
@@ -48,6 +50,9 @@ def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
             size = data[at + 1]
             if size < 0x80:
                 start = at + 2
+            elif data[at + 2] < 0x80:
+                size += (data[at + 2] - 1) << 7
+                start = at + 3
             else:
                 size, start = varint(data, at + 1, end)
             at = start + size
@@ -68,16 +73,33 @@ def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
                 reader.series(start, at)
     except IndexError:
         raise malformed(f"it ends in the middle, after {end} bytes") from None
-    columns = places.columns(data)
+    times_ms, values = columns(data, np.array(starts, np.int64), np.array(ends, np.int64))
     return Written(
-        *columns, histograms=reader.histograms, exemplars=reader.exemplars, said=reader.said, faulty=reader.faulty
+        np.array(series, np.int32),
+        times_ms,
+        values,
+        histograms=reader.histograms,
+        exemplars=reader.exemplars,
+        said=reader.said,
+        faulty=reader.faulty,
     )
+
+
+class _Places:
+    """Where the samples of a message lie: from where to where, and of which series."""
+
+    __slots__ = ("ends", "series", "starts")
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.series: list[int] = []
 
 
 class _Reader:
     """Reads what has not the usual form, or was not seen before."""
 
-    def __init__(self, data: bytes, known: Known, number_of: NumberOf, places: Places) -> None:
+    def __init__(self, data: bytes, known: Known, number_of: NumberOf, places: _Places) -> None:
         self._data = data
         self._known = known
         self._number_of = number_of

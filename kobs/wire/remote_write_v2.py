@@ -19,9 +19,9 @@ from kobs.wire.remote_write import (
     Known,
     Labels,
     NumberOf,
-    Places,
     Said,
     Written,
+    columns,
     malformed,
     note_faulty,
     piece,
@@ -32,118 +32,145 @@ from kobs.wire.remote_write import (
     varint,
 )
 
-_NO_METADATA = (0, 0)
 _NEW = -(2**31)
 """In place of the number of a label set that is not known."""
+_NOTHING_SAID = 0
 
 
 def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
     """Return what a message holds.
 
-    Raises: RejectedError("malformed_message").
+    Raises: RejectedError("malformed_message" | "too_many_samples").
     """
-    reader = _Reader(data, known, number_of)
     try:
-        reader.find_parts()
-        reader.find_fields()
+        symbols, starts, stops = _parts(data)
     except IndexError:
         raise malformed(f"it ends in the middle, after {len(data)} bytes") from None
-    return reader.written()
+    fields = _Fields(data, np.array(starts, np.int64), np.array(stops, np.int64))
+    meaning = _Meaning(symbols, known, number_of)
+    numbers, faulty = meaning.numbers(fields)
+    said, described = meaning.said(fields.metadata, numbers)
+    series = np.array(numbers, np.int32)[fields.owners]
+    times_ms, values = columns(data, fields.sample_starts, fields.sample_ends)
+    return Written(
+        series,
+        times_ms,
+        values,
+        histograms=fields.histograms,
+        exemplars=fields.exemplars,
+        empty=fields.empty,
+        said=said,
+        described=described,
+        faulty=faulty,
+    )
 
 
-class _Reader:
-    """Reads a message in steps: where its parts are, where the fields of its series are, what they mean."""
+def _parts(data: bytes) -> tuple[list[bytes], list[int], list[int]]:  # noqa: PLR0912 - one loop is what is fast
+    """Return the texts of a message, and where its series begin and end.
 
-    def __init__(self, data: bytes, known: Known, number_of: NumberOf) -> None:
-        self._data = data
-        self._known = known
-        self._number_of = number_of
-        self._symbols: list[bytes] = []
-        self._parts: list[tuple[int, int]] = []
-        self._refs: list[bytes] = []
-        self._samples: list[int] = []
-        self._metadata: list[tuple[int, int]] = []
-        self._places = Places()
-        self._histograms = 0
-        self._exemplars = 0
-        self._empty = 0
-
-    def find_parts(self) -> None:
-        """Find texts and series."""
-        data = self._data
-        symbols, parts = self._symbols, self._parts
-        at, end = 0, len(data)
-        for _ in range(MOST_PARTS):
-            if at >= end:
-                break
-            tag = data[at]
-            if tag in (0x22, 0x2A):
-                size = data[at + 1]
-                if size < 0x80:
-                    start = at + 2
-                else:
-                    size, start = varint(data, at + 1, end)
-                at = start + size
-                if at > end:
-                    raise malformed(f"a part of {size} bytes at byte {start} goes beyond its end")
-                if tag == 0x22:
-                    symbols.append(data[start:at])
-                else:
-                    parts.append((start, at))
+    Raises: RejectedError; IndexError where the message ends too early.
+    """
+    symbols: list[bytes] = []
+    starts: list[int] = []
+    stops: list[int] = []
+    at, end = 0, len(data)
+    for _ in range(MOST_PARTS):
+        if at >= end:
+            break
+        tag, size = data[at], data[at + 1]
+        if tag in (0x22, 0x2A):
+            if size < 0x80:
+                start = at + 2
+            elif data[at + 2] < 0x80:
+                size += (data[at + 2] - 1) << 7
+                start = at + 3
             else:
-                tag, at = varint(data, at, end)
-                if tag in (0x22, 0x2A):
-                    raise malformed(f"a tag before byte {at} is longer than it need be")
-                at = skipped(data, at, end, tag)
+                size, start = varint(data, at + 1, end)
+            at = start + size
+            if tag == 0x2A:
+                starts.append(start)
+                stops.append(at)
+            else:
+                symbols.append(data[start:at])
         else:
-            raise too_many("series and symbols")
-        if self._parts and (not self._symbols or self._symbols[0]):
-            raise malformed("its symbols do not begin with the empty text")
+            tag, at = varint(data, at, end)
+            if tag in (0x22, 0x2A):
+                raise malformed(f"a tag before byte {at} is longer than it need be")
+            at = skipped(data, at, end, tag)
+    if at < end:
+        raise too_many("series and symbols")
+    if at > end:
+        raise malformed(f"its last part goes {at - end} bytes beyond its end")
+    if starts and (not symbols or symbols[0]):
+        raise malformed("its symbols do not begin with the empty text")
+    return symbols, starts, stops
 
-    def find_fields(self) -> None:
-        """Find references, samples and metadata of each series."""
-        data = self._data
-        starts, ends, refs = self._places.starts, self._places.ends, self._refs
-        for start, stop in self._parts:
-            # The usual series has references, one sample, and metadata, each short.
-            if (
-                start < stop
-                and data[start] == 0x0A
-                and (refs_end := start + 2 + data[start + 1]) < stop
-                and data[refs_end] == 0x12
-            ):
-                sample = refs_end + 2
-                end = sample + data[refs_end + 1]
-                if data[start + 1] < 0x80 and data[refs_end + 1] < 0x80 and end <= stop:
-                    metadata = _NO_METADATA
-                    if end == stop:
-                        is_usual = True
-                    else:
-                        metadata = (end + 2, stop)
-                        is_usual = data[end] == 0x2A and data[end + 1] == stop - end - 2 < 0x80
-                    if is_usual:
-                        refs.append(data[start + 2 : refs_end])
-                        starts.append(sample)
-                        ends.append(end)
-                        self._samples.append(1)
-                        self._metadata.append(metadata)
-                        continue
-            self._find_fields_of(start, stop)
-            if len(starts) > MOST_PARTS:
+
+class _Fields:
+    """Where the fields of the series of a message are; found for all series at once that have the usual form."""
+
+    def __init__(self, data: bytes, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> None:
+        self._data = data
+        self.histograms = 0
+        self.exemplars = 0
+        self.empty = 0
+        raw = np.frombuffer(data or b"\0", np.uint8)
+
+        def byte(at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+            # What lies beyond the message is not looked at where it is not in the series either.
+            return raw[np.minimum(at, len(raw) - 1)].astype(np.int64)
+
+        # The usual series has references, one sample, and perhaps metadata, each shorter than 128 bytes.
+        refs_ends = starts + 2 + byte(starts + 1)
+        sample_ends = refs_ends + 2 + byte(refs_ends + 1)
+        usual = (byte(starts) == 0x0A) & (byte(starts + 1) < 0x80) & (refs_ends + 2 <= stops)
+        usual &= (byte(refs_ends) == 0x12) & (byte(refs_ends + 1) < 0x80) & (sample_ends <= stops)
+        is_last = sample_ends == stops
+        size = byte(sample_ends + 1)
+        usual &= is_last | ((byte(sample_ends) == 0x2A) & (size < 0x80) & (sample_ends + 2 + size == stops))
+        metadata_starts = np.where(is_last, stops, sample_ends + 2)
+        self.refs = [data[one:other] for one, other in zip((starts + 2).tolist(), refs_ends.tolist(), strict=True)]
+        self.metadata = [data[one:other] for one, other in zip(metadata_starts.tolist(), stops.tolist(), strict=True)]
+        self.owners = np.flatnonzero(usual)
+        """Of each sample: its series."""
+        self.sample_starts = (refs_ends + 2)[usual]
+        self.sample_ends = sample_ends[usual]
+        if not usual.all():
+            self._find_others(np.flatnonzero(~usual).tolist(), starts, stops)
+
+    def has_samples(self) -> set[int]:
+        """Return the series that have samples."""
+        return set(self.owners.tolist())
+
+    def _find_others(self, indexes: list[int], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> None:
+        owners: list[int] = []
+        samples: list[tuple[int, int]] = []
+        for index in indexes:
+            found = self._fields_of(index, int(starts[index]), int(stops[index]))
+            owners += [index] * len(found)
+            samples += found
+            if len(samples) > MOST_PARTS:
                 raise too_many("samples")
+        begins, ends = np.array(samples, np.int64).reshape(-1, 2).T
+        self.owners = np.concatenate([self.owners, np.array(owners, np.int64)])
+        self.sample_starts = np.concatenate([self.sample_starts, begins])
+        self.sample_ends = np.concatenate([self.sample_ends, ends])
+        order = np.argsort(self.owners, kind="stable")
+        self.owners, self.sample_starts, self.sample_ends = (
+            column[order] for column in (self.owners, self.sample_starts, self.sample_ends)
+        )
 
-    def _find_fields_of(self, at: int, stop: int) -> None:
+    def _fields_of(self, index: int, at: int, stop: int) -> list[tuple[int, int]]:
+        """Find the fields of a series of any form; return where its samples are."""
         data = self._data
-        refs = b""
-        metadata = _NO_METADATA
-        samples = others = 0
+        refs = metadata = b""
+        samples: list[tuple[int, int]] = []
+        others = 0
         while at < stop:
             tag, at = varint(data, at, stop)
             if tag == 0x12:
                 begin, at = piece(data, at, stop)
-                self._places.starts.append(begin)
-                self._places.ends.append(at)
-                samples += 1
+                samples.append((begin, at))
             elif tag == 0x0A:
                 begin, at = piece(data, at, stop)
                 refs += data[begin:at]
@@ -152,42 +179,35 @@ class _Reader:
                 begin, (_, at) = at, varint(data, at, stop)
                 refs += data[begin:at]
             elif tag == 0x2A:
-                metadata = piece(data, at, stop)
-                at = metadata[1]
+                begin, at = piece(data, at, stop)
+                metadata = data[begin:at]
             else:
                 at = skipped(data, at, stop, tag)
-                self._histograms += tag == 0x1A
-                self._exemplars += tag == 0x22
+                self.histograms += tag == 0x1A
+                self.exemplars += tag == 0x22
                 others += tag in (0x1A, 0x22)
-        if samples + others == 0:
-            self._empty += 1
-        self._refs.append(refs)
-        self._samples.append(samples)
-        self._metadata.append(metadata)
+        self.empty += not samples and not others
+        self.refs[index] = refs
+        self.metadata[index] = metadata
+        return samples
 
-    def written(self) -> Written:
-        """Return what the message means."""
-        numbers, faulty = self._numbers()
-        self._places.series = np.repeat(np.array(numbers, np.int32), np.array(self._samples, np.int64)).tolist()
-        said, described = self._said(numbers)
-        return Written(
-            *self._places.columns(self._data),
-            histograms=self._histograms,
-            exemplars=self._exemplars,
-            empty=self._empty,
-            said=said,
-            described=described,
-            faulty=faulty,
-        )
 
-    def _numbers(self) -> tuple[list[int], list[tuple[int, str]]]:
+class _Meaning:
+    """What the references of a message mean."""
+
+    def __init__(self, symbols: list[bytes], known: Known, number_of: NumberOf) -> None:
+        self._symbols = symbols
+        self._known = known
+        self._number_of = number_of
+
+    def numbers(self, fields: _Fields) -> tuple[list[int], list[tuple[int, str]]]:
         """Return the number of each series' label set, and those that are not allowed."""
         known = self._known
         found = list(map(known.symbols.get, self._symbols))
         if None in found:
             found = [self._symbol(text) for text in self._symbols]
         symbols = np.array(found, np.uint32)
-        refs, offsets = _unpacked(self._refs)
+        refs, offsets = _unpacked(fields.refs)
         inside = refs < len(symbols)
         keys = symbols[np.where(inside, refs, 0)].tobytes() if len(symbols) else b""
         # Label sets that refer to no text, or have a name without a value.
@@ -201,6 +221,7 @@ class _Reader:
         faulty: list[tuple[int, str]] = []
         if not unreadable and min(numbers, default=0) >= 0:
             return numbers, faulty
+        with_samples = fields.has_samples()
         for index, ((begin, end), number) in enumerate(zip(bounds, numbers, strict=True)):
             if index in unreadable:
                 labels = None
@@ -215,9 +236,28 @@ class _Reader:
                 if numbers[index] == _NEW:
                     numbers[index] = self._number_of(labels)
                     known.keep(known.series_of_symbols, keys[begin:end], numbers[index])
-            if numbers[index] < 0 and self._samples[index]:
+            if numbers[index] < 0 and index in with_samples:
                 note_faulty(faulty, numbers[index], labels)
         return numbers, faulty
+
+    def said(self, metadata: list[bytes], numbers: list[int]) -> tuple[list[Said], dict[int, int]]:
+        """Return what is said of metrics that was not said before of their series."""
+        read = {raw: self._read_metadata(raw) for raw in set(metadata) if raw}
+        keys = {raw: key for raw, (_, _, _, key) in read.items()}
+        keys[b""] = _NOTHING_SAID
+        said: list[Said] = []
+        described: dict[int, int] = {}
+        before = self._known.described.get
+        now = [keys[raw] for raw in metadata]
+        if now == [before(number, _NOTHING_SAID) for number in numbers]:
+            return said, described
+        for number, raw, key in zip(numbers, metadata, now, strict=True):
+            if number < 0 or key in (_NOTHING_SAID, before(number), described.get(number)):
+                continue
+            described[number] = key
+            kind, description, unit, _ = read[raw]
+            said.append(Said(type_of(kind), help=text_of(description), unit=text_of(unit), series=number))
+        return said, described
 
     def _symbol(self, text: bytes) -> int:
         known = self._known
@@ -232,42 +272,19 @@ class _Reader:
         texts = [self._symbols[ref] for ref in refs[: 2 * MOST_LABELS + 2].tolist()]
         return list(zip(texts[::2], texts[1::2], strict=True))
 
-    def _said(self, numbers: list[int]) -> tuple[list[Said], dict[int, int]]:
-        """Return what is said of metrics that was not said before of their series."""
-        read: dict[bytes, tuple[int, int, int, int]] = {}
-        said: list[Said] = []
-        described: dict[int, int] = {}
-        known = self._known.described
-        data = self._data
-        for number, (start, stop) in zip(numbers, self._metadata, strict=True):
-            if start == stop or number < 0:
-                continue
-            raw = data[start:stop]
-            found = read.get(raw)
-            if found is None:
-                found = read[raw] = self._read_metadata(start, stop)
-            kind, description, unit, key = found
-            if known.get(number) != key and described.get(number) != key:
-                described[number] = key
-                texts = (text_of(self._symbols[description]), text_of(self._symbols[unit]))
-                said.append(Said(type_of(kind), help=texts[0], unit=texts[1], series=number))
-        return said, described
-
-    def _read_metadata(self, at: int, stop: int) -> tuple[int, int, int, int]:
-        """Return type, references to help and unit, and all that as one number. References to no text are empty."""
+    def _read_metadata(self, raw: bytes) -> tuple[int, bytes, bytes, int]:
+        """Return type, help, unit, and all that as one number that is not 0. References to no text are empty."""
         found = {0x08: 0, 0x18: 0, 0x20: 0}
+        at, stop = 0, len(raw)
         while at < stop:
-            tag, at = varint(self._data, at, stop)
+            tag, at = varint(raw, at, stop)
             if tag in found:
-                found[tag], at = varint(self._data, at, stop)
+                found[tag], at = varint(raw, at, stop)
             else:
-                at = skipped(self._data, at, stop, tag)
-        kind, description, unit = found[0x08], found[0x18], found[0x20]
-        description = description if description < len(self._symbols) else 0
-        unit = unit if unit < len(self._symbols) else 0
-        symbols = self._known.symbols
-        key = min(kind, 255) | symbols[self._symbols[description]] << 8 | symbols[self._symbols[unit]] << 40
-        return kind, description, unit, key
+                at = skipped(raw, at, stop, tag)
+        texts = [self._symbols[ref] if ref < len(self._symbols) else b"" for ref in (found[0x18], found[0x20])]
+        description, unit = (self._symbol(text) for text in texts)
+        return found[0x08], texts[0], texts[1], 1 + min(found[0x08], 255) | description << 9 | unit << 41
 
 
 def _unpacked(packed: list[bytes]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:

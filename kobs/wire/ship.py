@@ -152,9 +152,15 @@ class PositionsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """An agent without state asks up to where its sources are in the store."""
 
     agent: str
+    cluster: str = ""
+    node: str = ""
     previous_server: str = ""
     moved_ms: int = 0
     attempt: int = 0
+    lost_state: bool = False
+    """The agent begins with an empty state: what another of its node has sent may still be under way somewhere."""
+    open_claims: bool = False
+    """Tell of all that was claimed of this node and never delivered, of whatever source."""
     streams: list[Stream]
 
 
@@ -167,8 +173,25 @@ class SegmentPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     head: int = 0
 
 
+class OpenClaim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Bytes of a segment that an agent has claimed and none has delivered: from `delivered` to `claimed`."""
+
+    stream: Stream
+    segment: int
+    delivered: int
+    claimed: int
+    head: int = 0
+    first_ns: int = 0
+    """Time of the last line that was delivered before them; 0 where none was."""
+    last_ns: int = 0
+    """When they were claimed: their lines are not younger."""
+
+
 class PositionsAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Every segment that the store knows of the asked sources."""
 
     server: str
     positions: list[SegmentPosition]
+    attempt: int = 0
+    """The attempt that the agent has from now on: higher than that of any agent which had its node before."""
+    open_claims: list[OpenClaim] = []

@@ -65,8 +65,9 @@ def test_what_is_answered_as_stored_is_found_by_search(client: httpx.Client) -> 
         (b"x" * 100, "malformed_frame"),
         (log_frame()[:-5], "malformed_frame"),
         (gzip.compress(log_frame()), "malformed_frame"),
+        (log_frame()[:-1] + bytes([log_frame()[-1] ^ 1]), "malformed_frame"),
     ],
-    ids=["empty", "noise", "cut", "compressed again"],
+    ids=["empty", "noise", "cut", "compressed again", "wrong checksum"],
 )
 def test_a_malformed_frame_is_400_and_counted(client: httpx.Client, frame: bytes, reason: str) -> None:
     before = discarded(reason)

@@ -26,6 +26,8 @@ class Program:
 
     def __init__(self, name: str, arguments: Sequence[str], *, settings: Mapping[str, str], folder: Path) -> None:
         self.name = name
+        self.prefix: Sequence[str] = ()
+        """A program that starts it, and becomes it."""
         self.output = folder / f"{name}.out"
         self._arguments = [sys.executable, "-m", *arguments]
         self._settings = dict(settings)
@@ -37,7 +39,7 @@ class Program:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("KOBS_")}
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                self._arguments,
+                [*self.prefix, *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

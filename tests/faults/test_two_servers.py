@@ -1,6 +1,7 @@
 """Two servers over one store: one stands still in the middle of a request, the agent moves, the first goes on."""
 
 import random
+import shutil
 import threading
 import time
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from tests.faults.writers import Writers
 pytestmark = pytest.mark.clickhouse
 
 _SETTINGS = {"KOBS_SERVER__REQUEST_TIMEOUT_SECONDS": "3"}
+_LONG = {"KOBS_SERVER__REQUEST_TIMEOUT_SECONDS": "300"}
+"""A server that takes its requests for in time however long it stood still: only the fence is left."""
 _SWEEP_SECONDS = 30.0
 
 
@@ -90,6 +93,45 @@ def test_rows_that_slip_through_behind_a_move_are_swept(machine: Machine, shared
         lambda: get(second.url, "/kobs/v1/ledger", reason="doubles_removed")["losses"], bool, seconds=_SWEEP_SECONDS
     )
     assert sum(record["rows"] for record in ledger) > 0, "nothing was swept"
+    assert_each_once(second.url, writers.written)
+    second.stop()
+
+
+@pytest.mark.parametrize("words", [b"FROM log_segments", b"FROM log_fences WHERE agent"], ids=["before", "behind"])
+def test_state_that_is_lost_while_a_server_stands_still_doubles_nothing(
+    machine: Machine, shared_store: str, words: bytes
+) -> None:
+    """The new agent does not know whom the lost one left behind; the fence is the node's.
+
+    The server stands still before its last look at the fence, or between that and its insert, which so comes too late.
+    """
+    store_port = urlsplit(shared_store).port
+    assert store_port is not None
+    writers = Writers(machine.pods, seed=9)
+    with Proxy(store_port) as way_to_store:
+        first = machine.server("first", storage=way_to_store.url + urlsplit(shared_store).path, settings=_LONG)
+        second = machine.server("second", storage=shared_store, settings=_SETTINGS)
+        _start(first, second)
+        halt = _Halt(first, words)
+        way_to_store.watch = halt.watch
+        agent = machine.agent(first.url)
+        agent.start()
+        with writers.writing():
+            until(lambda: numbers_by_pod(second.url), lambda found: len(found) == 3)
+            if words == b"FROM log_segments":
+                writers.rotate_all()
+            halt.armed.set()
+            assert halt.happened.wait(20)
+            agent.kill()
+            shutil.rmtree(agent.state)
+            before = count_different(second.url)
+            machine.agent(second.url, name="anew").start()
+            until(lambda: count_different(second.url), lambda count: count > before + 100)
+            first.resume()
+        first.wait_until_ready()
+        first.stop()
+    until(lambda: count_different(second.url), lambda count: count == sum(writers.written.values()))
+    until(lambda: verify(second.url)["totals"]["doubled_rows"], lambda n: n == 0, seconds=_SWEEP_SECONDS)
     assert_each_once(second.url, writers.written)
     second.stop()
 

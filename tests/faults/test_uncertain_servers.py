@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from kobs.collectors.logs.delivery import Delivery
-from kobs.collectors.logs.registry import Log, Segment
+from kobs.collectors.logs.shipments import ReadBatch, Shipment
+from kobs.collectors.logs.sources import Log, Segment
 from kobs.collectors.logs.state import Boundaries, Changes, State
-from kobs.collectors.logs.tailing import ReadBatch, Shipment
 from kobs.config import load
 from kobs.model.logs import LogSource, SourceKind
 from kobs.wire import frames

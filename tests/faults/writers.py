@@ -65,6 +65,12 @@ class Writers:
         with self._lock:
             self._step()
 
+    def rotate_all(self) -> None:
+        """Let every container go on in a new file."""
+        with self._lock:
+            for pod in self.logs:
+                self._rotate(pod)
+
     def _step(self) -> None:
         pod, log = self._random.choice(list(self.logs.items()))
         before = log.written

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import random
 
 import pytest
 
@@ -268,3 +269,36 @@ def test_a_recorded_exposition_holds_the_samples_that_are_listed(data: str, sour
     for _ in range(2):
         parsed = reading.parse((folder / name).read_bytes(), piece_bytes=4096)
         assert [len(parsed.values) + len(parsed.timed_values), len(parsed.timed_values)] == expected
+
+
+FRAGMENTS = [
+    b"a", b"a:b", b"0", b"{", b"}", b'{x="1"}', b'{x="} 2",y="\\""}', b'{"q"}', b'"', b"=", b",", b"#", b" ", b"  ",
+    b"\t", b"\n", b"1", b"2.5", b"-1", b"NaN", b"+Inf", b"1_0", b"1e400", b"1e5", b"1700000000000", b"1.5", b"# EOF\n",
+    b"\\", b"\r", b"# TYPE a counter\n", b"# HELP a x\n", b"# ", b' # {t="1"} 1', b" # {} 2 3", b"\xc3\xa9", b"\xff",
+    b"\0", b"le=",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [TEXT, OPENMETRICS], ids=["text", "openmetrics"])
+def test_known_series_are_read_as_new_ones_whatever_comes(form: Format) -> None:
+    """The quick way, the careful one and pieces of any size agree on random texts: the same samples, the same error."""
+    choose = random.Random(form.is_openmetrics)
+    good = b'a 1\na{x="1"} 2\na{x="} 2",y="\\""} 3\n'
+    outcomes: dict[str, int] = {}
+    for _ in range(3000):
+        lines = [b"".join(choose.choices(FRAGMENTS, k=choose.randrange(6))) for _ in range(choose.randrange(4))]
+        body = good + b"\n".join([*lines, b"a 4"]) + b"\n" + (b"# EOF\n" if form.is_openmetrics else b"")
+        known = Reading(form)
+        known.read(good + (b"# EOF\n" if form.is_openmetrics else b""))
+        readings = [(known, 1 << 16), (known, 1 << 16), (Reading(form), 1 << 16), (known, 1), (Reading(form), 7)]
+        found = [outcome(reading, body, piece_bytes=size) for reading, size in readings]
+        assert found == found[:1] * len(found), body
+        outcomes[found[0][:5]] = outcomes.get(found[0][:5], 0) + 1
+    assert min(outcomes["line "], outcomes["read "]) > 100
+
+
+def outcome(reading: Reading, body: bytes, *, piece_bytes: int) -> str:
+    try:
+        return f"read {sorted(map(repr, reading.read(body, piece_bytes=piece_bytes)))}"
+    except ExpositionError as error:
+        return str(error)

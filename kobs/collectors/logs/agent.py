@@ -15,8 +15,10 @@ from kobs.collectors.logs.delivery import Delivery
 from kobs.collectors.logs.discovery import Discovery
 from kobs.collectors.logs.journal_tailing import JournalTail
 from kobs.collectors.logs.registry import Registry
+from kobs.collectors.logs.shipments import Shipment
+from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
-from kobs.collectors.logs.tailing import Shipment, Tailer
+from kobs.collectors.logs.tailing import Tailer
 from kobs.config import AgentSettings
 from kobs.errors import RetryableError
 from kobs.wire.ship import AgentReport
@@ -73,19 +75,17 @@ class LogAgent:
             await self._delivery.close()
 
     async def _round(self) -> None:
-        await self._in_thread(self._look)
-        asked = self._tailer.to_place()
-        if asked:
-            answer = await self._meanwhile_looking(self._delivery.positions(asked))
-            await self._in_thread(self._tailer.place, asked, answer.positions, now=time.monotonic())
-            return
         try:
-            shipment = await self._in_thread(self._tailer.collect, now=time.monotonic())
+            asked, open_claims, shipment = await self._in_thread(self._look_and_collect)
         except RetryableError as error:
             self._note_problem(str(error))
             await asyncio.sleep(error.retry_after_seconds)
             return
         self._note_problem("")
+        if asked or open_claims:
+            answer = await self._meanwhile_looking(self._delivery.positions(asked, open_claims=open_claims))
+            await self._in_thread(self._tailer.place, asked, answer, now=time.monotonic())
+            return
         began = time.monotonic()
         if shipment is None:
             if began < self._next_sign_of_life:
@@ -95,7 +95,8 @@ class LogAgent:
         self._next_sign_of_life = began + _REPORT_SECONDS
         answer_of_logs = await self._meanwhile_looking(self._delivery.send(shipment, self._report()))
         await self._in_thread(self._tailer.settle, shipment, answer_of_logs.batches)
-        if sum(len(batch.payload) for batch in shipment.batches) < self._settings.request_bytes:
+        is_full = sum(len(batch.payload) for batch in shipment.batches) >= self._settings.request_bytes
+        if not is_full and not shipment.leaves_rotated_files():
             await asyncio.sleep(max(_REQUEST_PAUSE_SECONDS - (time.monotonic() - began), 0.01))
 
     async def _meanwhile_looking(self, sending: Coroutine[None, None, T]) -> T:
@@ -113,6 +114,14 @@ class LogAgent:
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
+    def _look_and_collect(self) -> tuple[list[Log], bool, Shipment | None]:
+        """Return the sources to ask the server about and whether to ask for open claims, or else what to send."""
+        self._look()
+        asked, open_claims = self._tailer.to_place(), self._tailer.earlier_claims.must_ask
+        if asked or open_claims:
+            return asked, open_claims, None
+        return [], False, self._tailer.collect(now=time.monotonic())
+
     def _look(self) -> None:
         now = time.monotonic()
         self._tailer.update(self._discovery.look(now), now=now)
@@ -124,7 +133,7 @@ class LogAgent:
             _backlog.set(self._tailer.backlog_bytes())
             _held.set(self._tailer.held_bytes())
             _streams.set(self._tailer.stream_count())
-        problems = [*self._discovery.problems.values(), *self._registry.problems.values()]
+        problems = [*self._discovery.problems.values(), *self._registry.files.problems.values()]
         if self._journal.problem:
             problems.append(self._journal.problem)
         if self._problem:

@@ -14,9 +14,9 @@ import httpx
 import msgspec
 
 from kobs import __version__, telemetry
-from kobs.collectors.logs.registry import Log
+from kobs.collectors.logs.shipments import Shipment
+from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
-from kobs.collectors.logs.tailing import Shipment
 from kobs.config import AgentSettings
 from kobs.errors import ConfigError, RetryableError
 from kobs.wire import frames
@@ -64,6 +64,7 @@ class Delivery:
         self._follows_another_run = bool(state.batches())
         self._uncertain = (state.last_server() or "unknown") if self._follows_another_run else ""
         self._uncertain_at = time.monotonic()
+        self._lost_state = state.fresh
         self.problem = ""
         self._client = httpx.AsyncClient(
             verify=_trust(settings.ca_file),
@@ -98,19 +99,29 @@ class Delivery:
                 await asyncio.sleep(max(waits))
             return answer
 
-    async def positions(self, asked: list[Log]) -> PositionsAnswer:
-        """Ask up to where sources are in the store, until a server has answered."""
+    async def positions(self, asked: list[Log], *, open_claims: bool) -> PositionsAnswer:
+        """Ask up to where sources are in the store, until a server has answered.
+
+        An agent that begins without state has its whole node taken over by the first server that answers.
+        """
         while True:
             request = PositionsRequest(
                 agent=self._state.agent,
+                cluster=self._cluster,
+                node=self._node,
                 previous_server=self._uncertain,
                 moved_ms=self._moved_ms(),
                 attempt=self._state.attempt(),
+                lost_state=self._lost_state,
+                open_claims=open_claims,
                 streams=[entry.stream for entry in asked],
             )
             frame = frames.encode(frames.FrameKind.POSITIONS, request, [])
             try:
-                return await self._post("/kobs/v1/ship/positions", frame, PositionsAnswer, uncertain=False)
+                answer = await self._post("/kobs/v1/ship/positions", frame, PositionsAnswer, uncertain=False)
+                self._state.take_attempt(answer.attempt)
+                self._lost_state = False
+                return answer
             except RetryableError as error:
                 await asyncio.sleep(error.retry_after_seconds)
 

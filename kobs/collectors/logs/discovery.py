@@ -1,10 +1,11 @@
 """Finds log files: what is there, under which source, and whether under its live name or a rotated one.
 
-Folders are watched with inotify, so that a new file is found at once; where that fails (no more watches, another file
-system) they are read every `agent.discovery_ms`. A full look every 30 s makes up for events that were lost.
+Folders are watched, so that a new file is found at once, and only folders in which something came or went are read
+again. A full look every 30 s makes up for events that were lost.
 """
 
 import fnmatch
+import functools
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -12,18 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import re2
-from inotify_simple import INotify, flags
 
-from kobs import telemetry
+from kobs.collectors.logs.folder_watching import FolderWatch
 from kobs.collectors.logs.identity import container_source, file_source, is_rotation_of
 from kobs.config import AgentSettings, Multiline
 from kobs.model.logs import LogSource
 from kobs.wire.ship import LineFormat, Stream
 
 _FULL_LOOK_SECONDS = 30.0
-_WATCHED = flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.ONLYDIR
-
-log = telemetry.get_logger(__name__)
+_SECOND_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,41 +61,28 @@ class Discovery:
         self._cluster = cluster
         self._node = node
         self._next_full = 0.0
-        self._changed: set[Path] = set()
-        self._paths: dict[int, Path] = {}
-        self._watched: dict[Path, int] = {}
-        self._watch_failed = False
+        self._watch = FolderWatch(poll_seconds=settings.discovery_ms / 1000)
         self._streams: dict[Path, Stream | None] = {}
+        self._wanted: dict[Path, bool] = {}
         self.problems: dict[str, str] = {}
-        try:
-            self._inotify: INotify | None = INotify(nonblocking=True)
-        except OSError as error:
-            self._inotify = None
-            log.warning("New files are found by polling, since inotify is not to be had.", error=error)
 
     def close(self) -> None:
         """Stop watching."""
-        if self._inotify is not None:
-            self._inotify.close()
+        self._watch.close()
 
     def look(self, now: float) -> Look | None:
         """Look again where something may have changed; None if nothing has. `now` is monotonic, in seconds."""
-        self._read_events()
-        if now >= self._next_full:
-            polling = self._inotify is None or self._watch_failed
-            self._next_full = now + (self._settings.discovery_ms / 1000 if polling else _FULL_LOOK_SECONDS)
-            self._changed.clear()
-            return self._look_everywhere()
-        if not self._changed:
-            return None
-        changed, self._changed = self._changed, set()
-        if any(not self._is_leaf(folder) for folder in changed):
+        changes = self._watch.changes(now)
+        if changes.everywhere or now >= self._next_full:
+            # What came while the watches were first set up is found by a second look.
+            self._next_full = now + (_SECOND_LOOK_SECONDS if self._next_full == 0.0 else _FULL_LOOK_SECONDS)
             return self._look_everywhere()
         look = Look([], set(), full=False)
-        for folder in changed:
-            look.folders.add(folder)
-            look.found.extend(self._look_into(folder))
-        return look
+        for folder in changes.folders:
+            if self._may_hold_logs(folder):
+                look.folders.add(folder)
+                look.found.extend(self._look_into(folder))
+        return look if look.folders else None
 
     def _look_everywhere(self) -> Look:
         self.problems.clear()
@@ -105,17 +90,19 @@ class Discovery:
         for folder in self._folders():
             look.folders.add(folder)
             look.found.extend(self._look_into(folder))
-        for gone in set(self._watched) - look.folders - self._roots():
-            self._forget(gone)
+        gone = self._watch.keep_only(look.folders | self._roots())
+        if gone:
+            self._streams = {live: stream for live, stream in self._streams.items() if live.parent not in gone}
+            self._wanted = {path: wanted for path, wanted in self._wanted.items() if path.parent not in gone}
         return look
 
     def _folders(self) -> Iterator[Path]:
         """Yield every folder that holds or may hold log files."""
         root = self._settings.pod_logs
+        for place in self._roots():
+            self._watch.watch(place, leaf=False)
         if root is not None and root.is_dir():
-            self._watch(root)
             for pod in _folders_in(root):
-                self._watch(pod)
                 yield from _folders_in(pod)
         seen: set[Path] = set()
         for pattern in self._settings.files:
@@ -127,31 +114,31 @@ class Discovery:
                     yield folder
 
     def _roots(self) -> set[Path]:
+        """Return the folders in which a new folder may be one that holds log files."""
+        roots = {place for pattern in self._settings.files for place in _places_before(os.path.dirname(pattern))}  # noqa: PTH120
         root = self._settings.pod_logs
-        if root is None:
-            return set()
-        return {root} | set(_folders_in(root))
+        if root is not None:
+            roots |= {root} | set(_folders_in(root))
+        return roots
 
-    def _is_leaf(self, folder: Path) -> bool:
-        """Whether only files matter in a folder: a new folder in any other needs a full look."""
+    def _may_hold_logs(self, folder: Path) -> bool:
         root = self._settings.pod_logs
         if root is not None and folder.is_relative_to(root):
             return len(folder.relative_to(root).parts) == 2
-        return not any(glob.has_magic(os.path.dirname(pattern)) for pattern in self._settings.files)  # noqa: PTH120
+        parent = str(folder)
+        return any(_matches(parent, os.path.dirname(pattern)) for pattern in self._settings.files)  # noqa: PTH120
 
     def _look_into(self, folder: Path) -> Iterator[Found]:
-        self._watch(folder)
+        root = self._settings.pod_logs
+        in_pods = root is not None and folder.is_relative_to(root)
+        self._watch.watch(folder, leaf=in_pods)
         try:
             entries = {entry.name: entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=True)}
         except OSError as error:
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 self.problems[str(folder)] = f"{folder}: {error.strerror}"
             return
-        root = self._settings.pod_logs
-        if root is not None and folder.is_relative_to(root):
-            names = self._container_files(folder, entries)
-        else:
-            names = self._plain_files(folder, entries)
+        names = self._container_files(folder, entries) if in_pods else self._plain_files(folder, entries)
         for name, live in names:
             stream = self._stream(live)
             if stream is None:
@@ -182,6 +169,12 @@ class Discovery:
                 yield name, folder / live
 
     def _is_wanted(self, path: Path) -> bool:
+        known = self._wanted.get(path)
+        if known is None:
+            known = self._wanted[path] = self._matches_settings(path)
+        return known
+
+    def _matches_settings(self, path: Path) -> bool:
         text = str(path)
         if self._settings.pod_logs is not None and path.is_relative_to(self._settings.pod_logs):
             return False
@@ -206,42 +199,6 @@ class Discovery:
         if source is None:
             return None
         return Stream(source=source, format=line_format, start_pattern=start_pattern(self._settings.multiline, source))
-
-    def _watch(self, folder: Path) -> None:
-        if self._inotify is None or folder in self._watched:
-            return
-        try:
-            watch = self._inotify.add_watch(folder, _WATCHED)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError | NotADirectoryError):
-                return
-            if not self._watch_failed:
-                log.warning("Some folders are polled, since they cannot be watched.", folder=folder, error=error)
-            self._watch_failed = True
-            return
-        self._watched[folder] = watch
-        self._paths[watch] = folder
-
-    def _forget(self, folder: Path) -> None:
-        watch = self._watched.pop(folder)
-        self._paths.pop(watch, None)
-        self._streams = {live: stream for live, stream in self._streams.items() if live.parent != folder}
-        if self._inotify is not None and folder.is_dir():
-            self._inotify.rm_watch(watch)
-
-    def _read_events(self) -> None:
-        if self._inotify is None:
-            return
-        for event in self._inotify.read(timeout=0):
-            if event.mask & flags.Q_OVERFLOW:
-                self._next_full = 0.0
-            folder = self._paths.get(event.wd)
-            if folder is None:
-                continue
-            if event.mask & flags.IGNORED:
-                self._watched.pop(folder, None)
-                self._paths.pop(event.wd, None)
-            self._changed.add(folder)
 
 
 def start_pattern(rules: Iterable[Multiline], source: LogSource) -> str:
@@ -273,11 +230,25 @@ def _folders_in(folder: Path) -> Iterator[Path]:
         return  # gone, or not readable: reported where its files are looked for
 
 
-def _stems(name: str) -> Iterator[str]:
-    """Yield the live names that a name could be a rotation of, longest first."""
-    for end in range(len(name) - 1, 0, -1):
-        if name[end] in ".-" and is_rotation_of(name, name[:end]):
-            yield name[:end]
+def _places_before(pattern: str) -> Iterator[Path]:
+    """Yield the folders in which the next part of a folder's pattern is looked for.
+
+    The nearest folder that is there stands for one that is not there yet.
+    """
+    parts = Path(pattern).parts
+    for end in range(1, len(parts)):
+        before = str(Path(*parts[:end]))
+        is_open = glob.has_magic(parts[end]) or not Path(*parts[: end + 1]).is_dir()
+        if is_open:
+            found = glob.iglob(before) if glob.has_magic(before) else [before]  # noqa: PTH207 - a pattern is no path
+            yield from (Path(each) for each in found if Path(each).is_dir())
+
+
+@functools.lru_cache(maxsize=20_000)
+def _stems(name: str) -> tuple[str, ...]:
+    """Return the live names that a name could be a rotation of, longest first."""
+    ends = (end for end in range(len(name) - 1, 0, -1) if name[end] in ".-")
+    return tuple(name[:end] for end in ends if is_rotation_of(name, name[:end]))
 
 
 def _matches(path: str, pattern: str) -> bool:

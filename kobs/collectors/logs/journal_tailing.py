@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 
 from kobs.collectors.logs.journald import JournalFile, Reading, Record, find_files, read_records, segment_of
-from kobs.collectors.logs.registry import Log, Registry, Segment
+from kobs.collectors.logs.registry import Registry
+from kobs.collectors.logs.sources import Log, Segment
 from kobs.collectors.logs.state import Boundaries
 from kobs.model.logs import LogSource, LossReason, SourceKind
 from kobs.wire.ship import GROUPING_VERSION, LineFormat, Stream
@@ -51,7 +52,7 @@ class JournalTail:
         self._stream = Stream(source=source, format=LineFormat.JOURNAL)
         self._files: dict[str, list[JournalFile]] = {}
         self._turns: list[str] = []
-        self._next_look = 0.0
+        self.next_look = 0.0
         self._unreadable: set[_Mark] = set()
         self._read_to_end: dict[str, tuple[_Mark, ...]] = {}
         self._cut: tuple[Segment, Boundaries, bytes] | None = None
@@ -69,12 +70,12 @@ class JournalTail:
 
     def look(self, *, now: float) -> Log | None:
         """Look for new records, where it is time, and return the journal's entry; None without a journal."""
-        if now >= self._next_look:
+        if now >= self.next_look:
             found = find_files(self._configured)
             self._files = {name: list(files) for name, files in groupby(found, lambda file: file.sequence_id)}
             self._turns += [name for name in self._files if name not in self._turns]
             self._unreadable.intersection_update(map(_mark, found))
-            self._next_look = now + (_LOOK_SECONDS if found else _LOOK_WHERE_NONE_SECONDS)
+            self.next_look = now + (_LOOK_SECONDS if found else _LOOK_WHERE_NONE_SECONDS)
         return self._registry.log_of(self._stream) if self._files else None
 
     def take_losses(self) -> Sequence[JournalLoss]:
@@ -125,7 +126,6 @@ class JournalTail:
             if records:
                 self._cut = self._batch(segment, records, now=now)
                 return self._cut
-        entry.next_look = max(self._next_look, now)
         return None
 
     def _files_of(self, pending: Boundaries) -> list[JournalFile]:
@@ -169,7 +169,7 @@ class JournalTail:
     def _batch(self, segment: Segment, records: Sequence[Record], *, now: float) -> tuple[Segment, Boundaries, bytes]:
         end = records[-1].number + 1
         segment.size = max(segment.size, end)
-        segment.dirty = True
+        self._registry.changed[segment] = None
         segment.grown_at = now
         segment.last_ns = time.time_ns()
         boundaries = Boundaries(
@@ -196,13 +196,13 @@ class JournalTail:
                 head=0,
                 path=Path(name),
                 inode=number,
-                dirty=True,
                 grown_at=now,
             )
             self._registry.add(segment)
+            self._registry.changed[segment] = None
         if segment.closed:
             segment.closed = False
-            segment.dirty = True
+            self._registry.changed[segment] = None
             entry.segments.append(segment)
         segment.found = True
         segment.live = True
@@ -232,7 +232,7 @@ class JournalTail:
         self._losses.append(JournalLoss(segment, segment.acked, end, reason, detail))
         segment.acked = end
         segment.size = max(segment.size, end)
-        segment.dirty = True
+        self._registry.changed[segment] = None
 
     def _note(self, reading: Reading) -> None:
         self._unreadable.update(map(_mark, reading.unreadable))

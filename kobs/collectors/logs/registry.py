@@ -1,98 +1,23 @@
-"""Which segment each file is: what discovery found, matched with what is known.
+"""All sources and segments of the node: what looks found, what the server has, matched with what is known.
 
-A file is known again by inode and first line when it was renamed, by its first line and content when it was copied or
-compressed. One source's segments are read one after another, oldest first.
+One source's segments are read one after another, oldest first. A source is woken where something of it may be read.
 """
 
-import resource
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
 
-from kobs import telemetry
 from kobs.collectors.logs.discovery import Found, Look
 from kobs.collectors.logs.identity import HEAD_BYTES, first_line, head_of, segment_of
-from kobs.collectors.logs.segments import DamagedError, GzipFile, PlainFile, open_segment
-from kobs.collectors.logs.state import Boundaries, KnownSegment, State
-from kobs.model.logs import SourceKind
+from kobs.collectors.logs.open_files import OpenFiles
+from kobs.collectors.logs.recognition import Recognition
+from kobs.collectors.logs.segments import DamagedError, GzipFile, PlainFile
+from kobs.collectors.logs.sources import Log, Segment
+from kobs.collectors.logs.state import KnownSegment, State
+from kobs.collectors.logs.turns import Turns
+from kobs.collectors.logs.unidentified import Unidentified
 from kobs.wire.ship import LineFormat, SegmentPosition, Stream
 
-_COMPARED_BYTES = 64 * 1024
 _CHECKED_BYTES = 64
-
-log = telemetry.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Segment:
-    """One file of a source, as far as it is read. Times are monotonic seconds, offsets bytes."""
-
-    source: int
-    stream: Stream
-    segment: int
-    head: int
-    path: Path
-    inode: int
-    generation: int = 0
-    acked: int = 0
-    size: int = 0
-    modified_ns: int = 0
-    closed: bool = False
-    """Read to its end, and not growing."""
-    last_ns: int = 0
-    file: PlainFile | GzipFile | None = None
-    beginning: bytes = b""
-    """Its first bytes, by which a file that was rewritten in place is noticed."""
-    live: bool = False
-    found: bool = False
-    """A look has found it since the agent started."""
-    gone_at: float | None = None
-    """Since when no name leads to it."""
-    rotated_at: float | None = None
-    grown_at: float = 0.0
-    waiting_since: float | None = None
-    """Since when the bytes at `acked` wait for the rest of their entry."""
-    skipping: bool = False
-    """In the rest of a line that is too long."""
-    claimed: tuple[int, bool] = (-1, False)
-    """Size and end as the server was told last."""
-    dirty: bool = False
-    """The state does not have the present values yet."""
-
-    def known(self) -> KnownSegment:
-        """Return the values that the state keeps."""
-        return KnownSegment(
-            source=self.source,
-            segment=self.segment,
-            stream=self.stream,
-            head=self.head,
-            path=str(self.path),
-            inode=self.inode,
-            generation=self.generation,
-            acked=self.acked,
-            size=self.size,
-            closed=self.closed,
-            last_ns=self.last_ns,
-        )
-
-    def close_file(self) -> None:
-        """Give the descriptor back; the segment can be opened again by its path."""
-        if self.file is not None:
-            self.file.close()
-            self.file = None
-
-
-@dataclass(slots=True, eq=False)
-class Log:
-    """A source with its unfinished segments, oldest first, and the batch of it that may have been sent."""
-
-    source: int
-    stream: Stream
-    segments: list[Segment] = field(default_factory=list)
-    pending: Boundaries | None = None
-    placed: bool = True
-    """The server need not be asked what it has of this source."""
-    next_look: float = 0.0
 
 
 class Registry:
@@ -102,20 +27,29 @@ class Registry:
         self._state = state
         self.logs: dict[int, Log] = {}
         self.segments: dict[tuple[int, int], Segment] = {}
+        self.files = OpenFiles()
+        self.turns = Turns()
+        self.changed: dict[Segment, None] = {}
+        """Segments of which the state does not have the present values yet."""
+        self.unplaced: dict[int, Log] = {}
+        """Sources of which the server has to say what it has."""
+        self.missing: dict[Segment, None] = {}
+        """Segments of the state that no look has found since the agent started."""
+        self._recognition = Recognition(self.segments, self.files)
         self._paths: dict[Path, tuple[int, Segment]] = {}
         self._folders: dict[Path, set[Path]] = {}
-        self._inodes: dict[tuple[int, int], Segment] = {}
-        self._unidentified: dict[Path, Found] = {}
+        self.unidentified = Unidentified()
         self._placed: dict[tuple[int, int], int] = {}
         self._looked = False
-        self._open: dict[Segment, None] = {}
-        # Half for files: the other half is for sockets, the state, and what is being looked at.
-        self._most_open = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, 16)
-        self.problems: dict[str, str] = {}
         for known in state.segments():
             self._restore(known)
         for batch in state.batches():
             self._log_of(batch.source, None).pending = batch
+
+    @property
+    def looked(self) -> bool:
+        """Whether a first full look has been taken in."""
+        return self._looked
 
     def log_of(self, stream: Stream) -> Log:
         """Return the entry of a source, new if need be."""
@@ -124,7 +58,7 @@ class Registry:
     def update(self, look: Look | None, *, now: float) -> None:
         """Take in what a look found; without one, look again at files that had no complete first line yet."""
         if look is None:
-            for found in list(self._unidentified.values()):
+            for found in self.unidentified.due(now, unreadable=self.files.problems):
                 self._take(found, now=now)
             return
         by_folder: dict[Path, set[Path]] = {folder: set() for folder in look.folders}
@@ -141,62 +75,37 @@ class Registry:
             if not paths:
                 del self._folders[folder]
         if not self._looked:
-            self._looked = True
-            for segment in self.segments.values():
-                if not segment.found and segment.gone_at is None:
-                    segment.gone_at = now
+            self._begin_missing(now=now)
 
-    def missing(self) -> Iterable[Segment]:
-        """Yield segments that no look has found since the agent started."""
-        if self._looked:
-            yield from (segment for segment in self.segments.values() if self.is_missing(segment))
+    def _begin_missing(self, *, now: float) -> None:
+        self._looked = True
+        for segment in self.segments.values():
+            if segment.found:
+                continue
+            if segment.gone_at is None:
+                segment.gone_at = now
+            if not segment.closed and segment.stream.format is not LineFormat.JOURNAL:
+                self.missing[segment] = None
 
-    def is_missing(self, segment: Segment) -> bool:
-        """Whether the state knows a segment that no look has found since the agent started."""
-        if not self._looked or segment.found or segment.closed:
-            return False
-        return segment.stream.format is not LineFormat.JOURNAL
+    def cannot_read(self, source: int) -> bool:
+        """Whether a file of a source is there that cannot be opened or read now."""
+        return any(
+            found.stream.source.id() == source and str(found.path) in self.files.problems for found in self.unidentified
+        )
 
-    @property
-    def looked(self) -> bool:
-        """Whether a first full look has been taken in."""
-        return self._looked
+    def has_head(self, source: int, head: int) -> bool:
+        """Whether a file of a source is known that begins with this first line."""
+        return any(segment.source == source and segment.head == head for segment in self.segments.values())
 
-    def open(self, segment: Segment) -> PlainFile | GzipFile | None:
-        """Return the segment's open file, opening it by its path if need be; None if it is not there any more."""
-        if segment.file is None and segment.found:
-            try:
-                opened = open_segment(segment.path)
-            except OSError as error:
-                if not isinstance(error, FileNotFoundError):
-                    self.problems[str(segment.path)] = f"{segment.path}: {error.strerror}"
-                return None
-            if not opened.compressed and opened.state().inode != segment.inode:
-                opened.close()
-                return None
-            self.problems.pop(str(segment.path), None)
-            self._attach(segment, opened)
-        return segment.file
+    def displace(self, entry: Log) -> None:
+        """Have the server asked what it has of a source, before the source is read on."""
+        entry.placed = False
+        self.unplaced[entry.source] = entry
 
-    def _attach(self, segment: Segment, opened: PlainFile | GzipFile) -> None:
-        """Keep a file open; where too many are, close one that can be opened again by its name."""
-        segment.file = opened
-        self._open.pop(segment, None)
-        self._open[segment] = None
-        if len(self._open) > self._most_open:
-            for other in list(self._open):
-                if other.file is None or (other is not segment and other.found and other.gone_at is None):
-                    self._close(other)
-                    break
-
-    def _close(self, segment: Segment) -> None:
-        self._open.pop(segment, None)
-        segment.close_file()
-
-    def place(self, log_: Log, positions: list[SegmentPosition]) -> None:
+    def place(self, entry: Log, positions: list[SegmentPosition]) -> None:
         """Take over what the store has of a source: an agent without state goes on from there."""
         free = {position.segment: position for position in positions}
-        mine = [segment for segment in self.segments.values() if segment.source == log_.source]
+        mine = [segment for segment in self.segments.values() if segment.source == entry.source]
         for segment in mine:
             position = free.pop(segment.segment, None)
             if position is not None:
@@ -210,20 +119,22 @@ class Registry:
                     self._advance(segment, match[0].delivered)
                     del free[match[0].segment]
         # Files that are found later may be among the rest.
-        self._placed.update({(log_.source, number): position.delivered for number, position in free.items()})
-        log_.placed = True
+        self._placed.update({(entry.source, number): position.delivered for number, position in free.items()})
+        entry.placed = True
+        self.unplaced.pop(entry.source, None)
+        self.turns.wake(entry.source)
 
     def restart_in_place(self, segment: Segment, *, now: float) -> None:
         """Take note that a file was truncated or rewritten under its name: what comes now is another segment."""
         if segment.live:
-            self._unidentified[segment.path] = Found(
-                segment.path, segment.path, segment.stream, segment.inode, size=0, modified_ns=0
+            self.unidentified.add(
+                Found(segment.path, segment.path, segment.stream, segment.inode, size=0, modified_ns=0), now=now
             )
-        self._close(segment)
+        self.files.close(segment)
         segment.live = False
         segment.rotated_at = now
         self._paths.pop(segment.path, None)
-        self._inodes.pop((segment.inode, segment.head), None)
+        self._recognition.forget(segment)
         copies = [(path, inode) for path, (inode, known) in self._paths.items() if known is segment]
         if copies:
             segment.path, segment.inode = copies[0]
@@ -234,59 +145,50 @@ class Registry:
     def finish(self, segment: Segment) -> None:
         """Take note that a segment is read to its end."""
         segment.closed = True
-        segment.dirty = True
-        self._close(segment)
-        log_ = self.logs[segment.source]
-        if segment in log_.segments:
-            log_.segments.remove(segment)
+        self.changed[segment] = None
+        self.missing.pop(segment, None)
+        self.files.close(segment)
+        entry = self.logs[segment.source]
+        if segment in entry.segments:
+            entry.segments.remove(segment)
+        self.turns.wake(entry.source)
 
     def forget(self, segment: Segment) -> None:
         """Drop a segment that can't come back."""
         self.segments.pop((segment.source, segment.segment), None)
-        self._inodes.pop((segment.inode, segment.head), None)
-        self._close(segment)
-        log_ = self.logs.get(segment.source)
-        if log_ is not None and not log_.segments and log_.pending is None:
+        self.changed.pop(segment, None)
+        self.missing.pop(segment, None)
+        self._recognition.forget(segment)
+        self.files.close(segment)
+        entry = self.logs.get(segment.source)
+        if entry is not None and not entry.segments and entry.pending is None:
             del self.logs[segment.source]
+            self.unplaced.pop(segment.source, None)
 
     def _advance(self, segment: Segment, delivered: int) -> None:
         if delivered > segment.acked:
             segment.acked = delivered
             segment.size = max(segment.size, delivered)
-            segment.dirty = True
+            self.changed[segment] = None
 
     def _restore(self, known: KnownSegment) -> None:
-        segment = Segment(
-            source=known.source,
-            stream=known.stream,
-            segment=known.segment,
-            head=known.head,
-            path=Path(known.path),
-            inode=known.inode,
-            generation=known.generation,
-            acked=known.acked,
-            size=known.size,
-            closed=known.closed,
-            last_ns=known.last_ns,
-        )
-        self.add(segment)
+        self.add(Segment.restored(known))
 
     def add(self, segment: Segment) -> None:
         """Make a segment known, with what the server said it has of it."""
         delivered = self._placed.pop((segment.source, segment.segment), 0)
         self._advance(segment, delivered)
         self.segments[segment.source, segment.segment] = segment
-        self._inodes[segment.inode, segment.head] = segment
-        log_ = self._log_of(segment.source, segment.stream)
+        self._recognition.learn(segment)
+        entry = self._log_of(segment.source, segment.stream)
         if not segment.closed:
-            self._enqueue(log_, segment)
+            self._enqueue(entry, segment)
 
-    def _enqueue(self, log_: Log, segment: Segment) -> None:
-        if segment not in log_.segments:
-            log_.segments.append(segment)
-        if segment.stream.format is LineFormat.CRI:
-            log_.segments.sort(key=lambda each: each.segment)
-        log_.next_look = 0.0
+    def _enqueue(self, entry: Log, segment: Segment) -> None:
+        if segment not in entry.segments:
+            entry.segments.append(segment)
+        _sort(entry)
+        self.turns.wake(entry.source)
 
     def _log_of(self, source: int, stream: Stream | None) -> Log:
         found = self.logs.get(source)
@@ -294,6 +196,9 @@ class Registry:
             if stream is None:
                 raise KeyError(source)
             found = self.logs[source] = Log(source, stream, placed=not self._state.fresh)
+            if not found.placed:
+                self.unplaced[source] = found
+            self.turns.wake(source)
         if stream is not None:
             found.stream = stream
         return found
@@ -302,13 +207,15 @@ class Registry:
         before = self._paths.get(found.path)
         if before is not None and before[0] == found.inode:
             segment = before[1]
+            if found.size != segment.size and segment.file is not None and not segment.file.compressed:
+                self.turns.wake(segment.source)  # an event was missed, or cannot be had
             if segment.file is not None or (segment.modified_ns == found.modified_ns and segment.found):
                 return
         identified = self._identify(found, now=now)
         if identified is None:
-            self._unidentified[found.path] = found
+            self.unidentified.add(found, now=now)
             return
-        self._unidentified.pop(found.path, None)
+        self.unidentified.remove(found.path)
         segment, opened = identified
         if before is not None and before[1] is not segment:
             self._lose_name(found.path, now=now)
@@ -327,19 +234,22 @@ class Registry:
         segment.modified_ns = found.modified_ns
         segment.gone_at = None
         segment.found = True
-        self._attach(segment, opened)
+        self.missing.pop(segment, None)
+        self.files.keep(segment, opened)
         if not opened.compressed:
             segment.size = max(segment.size, found.size)
             segment.inode = found.inode
-            self._inodes[segment.inode, segment.head] = segment
+            self._recognition.learn(segment)
         self._set_live(segment, live=is_live, now=now)
         if segment.closed:
             if opened.compressed or found.size <= segment.acked:
                 segment.size = max(segment.size, segment.acked)
-                self._close(segment)
+                self.files.close(segment)
                 return
             segment.closed = False  # it has grown after all
-        segment.grown_at = now
+        age = 0.0 if opened.compressed else max(time.time_ns() - found.modified_ns, 0) / 1e9
+        segment.grown_at = now - age
+        segment.checked_at = now
         self._enqueue(self.logs[segment.source], segment)
 
     def _set_live(self, segment: Segment, *, live: bool, now: float) -> None:
@@ -347,20 +257,19 @@ class Registry:
             segment.rotated_at = None
         elif segment.live or segment.rotated_at is None:
             segment.rotated_at = now
-        segment.live = live
+        if live != segment.live:
+            segment.live = live
+            _sort(self.logs[segment.source])
+            self.turns.wake(segment.source)
 
     def _identify(self, found: Found, *, now: float) -> tuple[Segment, PlainFile | GzipFile] | None:
-        try:
-            opened = open_segment(found.path)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                self.problems[str(found.path)] = f"{found.path}: {error.strerror}"
+        opened = self.files.open_path(found.path)
+        if opened is None:
             return None
-        self.problems.pop(str(found.path), None)
         try:
             beginning = opened.read(0, HEAD_BYTES)
         except (DamagedError, OSError) as error:
-            self.problems[str(found.path)] = str(error)
+            self.files.problems[str(found.path)] = str(error)
             opened.close()
             return None
         line = first_line(beginning)
@@ -369,46 +278,12 @@ class Registry:
             return None
         head = head_of(line)
         source = found.stream.source.id()
-        segment = self._known_as(found, source, head, line, opened)
+        segment = self._recognition.recognise(found, source, head, line, opened)
         if segment is None:
             segment = self._new_segment(found, source, head, line, now=now)
         if not segment.beginning:
             segment.beginning = beginning[:_CHECKED_BYTES]
         return segment, opened
-
-    def _known_as(
-        self, found: Found, source: int, head: int, line: bytes, opened: PlainFile | GzipFile
-    ) -> Segment | None:
-        """Return the known segment that a file is, under whatever name it was known."""
-        if found.stream.format is LineFormat.CRI:
-            same = self.segments.get((source, segment_of(found.stream, line, inode=found.inode)))
-            truncated = same is not None and not opened.compressed and found.size < same.acked
-            return None if truncated else same
-        same_file = self._inodes.get((found.inode, head))
-        if same_file is not None and not opened.compressed and found.size >= same_file.acked:
-            return same_file
-        if found.is_live:
-            return None
-        candidates = [
-            segment for segment in self.segments.values() if segment.source == source and segment.head == head
-        ]
-        # First those whose own file is gone or was truncated: they wait for their copy.
-        candidates.sort(key=lambda segment: segment.found)
-        return next((segment for segment in candidates if self._is_copy(opened, segment)), None)
-
-    def _is_copy(self, opened: PlainFile | GzipFile, segment: Segment) -> bool:
-        """Whether a file with a segment's first line has its content too, as far as the segment can be read."""
-        original = self.open(segment)
-        if original is None:
-            return True
-        try:
-            ours, theirs = original.read(0, _COMPARED_BYTES), opened.read(0, _COMPARED_BYTES)
-        except (DamagedError, OSError):
-            return False
-        if not ours.startswith(segment.beginning):
-            ours = segment.beginning  # the original was truncated since
-        length = min(len(ours), len(theirs))
-        return ours[:length] == theirs[:length]
 
     def _new_segment(self, found: Found, source: int, head: int, line: bytes, *, now: float) -> Segment:
         generation = 0
@@ -424,20 +299,20 @@ class Registry:
             path=found.path,
             inode=found.inode,
             generation=generation,
-            dirty=True,
             grown_at=now,
         )
         self.add(segment)
+        self.changed[segment] = None
         return segment
 
     def _rename_segment(self, segment: Segment, number: int) -> None:
         del self.segments[segment.source, segment.segment]
         segment.segment = number
         self.segments[segment.source, number] = segment
-        segment.dirty = True
+        self.changed[segment] = None
 
     def _lose_name(self, path: Path, *, now: float) -> None:
-        self._unidentified.pop(path, None)
+        self.unidentified.remove(path)
         before = self._paths.pop(path, None)
         if before is None:
             return
@@ -445,9 +320,14 @@ class Registry:
         if segment.path == path:
             segment.gone_at = now
             segment.live = False
-            self.logs[segment.source].next_look = 0.0
+            self.turns.wake(segment.source)
 
 
-def is_container(segment: Segment) -> bool:
-    """Whether a segment is a container's: its old files do not grow once the new one is there."""
-    return segment.stream.source.kind is SourceKind.CONTAINER
+def _sort(entry: Log) -> None:
+    """Put a container's segments in the order in which they were written.
+
+    Their numbers are times of the node's clock, which may be set back: the live file is the last all the same, and of
+    others the one that was renamed first.
+    """
+    if entry.stream.format is LineFormat.CRI:
+        entry.segments.sort(key=lambda each: (each.live, each.rotated_at or each.gone_at or 0.0, each.segment))

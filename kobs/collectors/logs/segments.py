@@ -18,6 +18,7 @@ class FileState:
     size: int
     links: int
     modified_ns: int
+    device: int = 0
 
 
 class DamagedError(Exception):
@@ -34,18 +35,18 @@ class PlainFile:
     compressed = False
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def state(self) -> FileState:
         """Return inode, size and number of names."""
-        found = os.fstat(self._descriptor)
-        return FileState(found.st_ino, found.st_size, found.st_nlink, found.st_mtime_ns)
+        found = os.fstat(self.descriptor)
+        return FileState(found.st_ino, found.st_size, found.st_nlink, found.st_mtime_ns, found.st_dev)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`; fewer only at the end of the file."""
-        data = os.pread(self._descriptor, size, offset)
+        data = os.pread(self.descriptor, size, offset)
         while data and len(data) < size:
-            more = os.pread(self._descriptor, size - len(data), offset + len(data))
+            more = os.pread(self.descriptor, size - len(data), offset + len(data))
             if not more:
                 break
             data += more
@@ -53,7 +54,7 @@ class PlainFile:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 class GzipFile:

@@ -148,6 +148,19 @@ class State:
         self._set_fact("attempt", str(attempt))
         return attempt
 
+    def take_attempt(self, attempt: int) -> None:
+        """Go on from an attempt that a server has given, durably; one's own only grows."""
+        if attempt > self.attempt():
+            self._set_fact("attempt", str(attempt))
+
+    def knows_earlier_claims(self) -> bool:
+        """Whether what earlier states of this node have claimed is accounted for."""
+        return self._fact("earlier_claims") is not None
+
+    def settled_earlier_claims(self) -> None:
+        """Note that everything that earlier states have claimed is at hand or on record."""
+        self._set_fact("earlier_claims", "settled")
+
     def last_server(self) -> str:
         """Return the instance that answered last; empty if none ever did."""
         return self._fact("server") or ""

@@ -47,7 +47,6 @@ class Scraping:
         if self._path is not None:
             self._configuration = self._load(self._path)
         self._pools: dict[str, Pool] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._problem = ""
 
@@ -110,24 +109,20 @@ class Scraping:
         if OWN_POOL in jobs:
             log.warning("A job has the name under which the agent shows its own metrics.", job=OWN_POOL)
         for name in self._pools.keys() - jobs.keys() - {OWN_POOL}:
-            self._stop_pool(name).stop()
+            self._pools.pop(name).stop()
         for name, job in jobs.items():
             former = self._pools.get(name)
             if former is not None and former.job == job and is_as_before:
                 continue
             pool = Pool(job, self._context(extra_labels), start=self._start)
             if former is not None:
-                pool.succeed(self._stop_pool(name))
+                pool.succeed(former)
             self._start_pool(name, pool)
 
     def _start_pool(self, name: str, pool: Pool) -> None:
         assert self._tasks is not None  # noqa: S101 - pools start while `run` runs
         self._pools[name] = pool
-        self._running[name] = self._tasks.create_task(pool.run())
-
-    def _stop_pool(self, name: str) -> Pool:
-        self._running.pop(name).cancel()
-        return self._pools.pop(name)
+        self._tasks.create_task(pool.run())
 
     def _start(self, loop: TargetLoop) -> None:
         assert self._tasks is not None  # noqa: S101 - likewise

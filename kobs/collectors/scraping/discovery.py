@@ -147,7 +147,9 @@ async def _fetch_groups(clients: HttpClients, discovery: HttpDiscovery, interval
 
 def _json(text: bytes, name: str) -> object:
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # escapes can write half a character
+        return content
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is not UTF-8, or too deep"
         raise ConfigError(f"{name}: expected JSON: {reason}") from None

@@ -43,7 +43,7 @@ class Document:
         except yaml.MarkedYAMLError as error:
             place = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
             raise ConfigError(f"file {path}{place}: expected YAML: {error.problem}") from None
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        except (yaml.YAMLError, UnicodeError, RecursionError):
             raise ConfigError(f"file {path}: expected YAML in UTF-8") from None
         finally:
             if loader is not None:
@@ -67,14 +67,20 @@ class Document:
         return int(line) + 1
 
     def _check_keys(self, node: object) -> None:
-        """Refuse a key that appears twice in one mapping, of which YAML would silently take the last."""
-        if isinstance(node, yaml.MappingNode):
+        """Refuse a key that appears twice in one mapping, of which YAML would silently take the last.
+
+        Raises: ConfigError; UnicodeEncodeError for half a character, which YAML's escapes can write.
+        """
+        if isinstance(node, yaml.ScalarNode):
+            node.value.encode()
+        elif isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 if str(key.value) in seen:
                     line = key.start_mark.line + 1
                     raise ConfigError(f"file {self.path}, line {line}: the key {key.value} appears twice")
                 seen.add(str(key.value))
+                self._check_keys(key)
                 self._check_keys(value)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:

@@ -5,6 +5,7 @@ A body is uncompressed in steps, so that a small one that swells up is stopped b
 """
 
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -66,20 +67,22 @@ class HttpClients:
 
         Raises: HttpError; BodyLimitError while the pieces are read.
         """
-        client = await self._client(url)
         tls = self._configuration.tls_config
         extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
         try:
+            client = await self._client(url)
             request = client.build_request("GET", url, headers=self._headers(headers), extensions=extensions)
             auth = self._basic_auth()
             response = await client.send(request, stream=True, auth=auth)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, ExceptionGroup) as error:
+            # A server that refuses a client's certificate does so after the handshake, as a bare SSLError; what is no
+            # URL is told as a ValueError by some of those who read it, and as a group by who connects.
             raise HttpError(reason_of(error)) from error
         try:
             if response.status_code != httpx.codes.OK:
                 raise HttpError(f"server returned HTTP status {response.status_code} {response.reason_phrase}".rstrip())
             yield Answer(response.headers.get("Content-Type", ""), _pieces(response, body_limit=body_limit))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError, ConnectionError) as error:
             raise HttpError(reason_of(error)) from error
         finally:
             await response.aclose()
@@ -198,6 +201,7 @@ def reason_of(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
+            reason = str(cause) or reason
         elif isinstance(cause, ssl.SSLError | socket.gaierror):
             return cause.strerror or str(cause)
         elif isinstance(cause, OSError) and cause.errno:
@@ -224,6 +228,8 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
     Raises: HttpError.
     """
+    if tls == Tls():
+        return _default_context()
     try:
         ca = tls.ca or None
         context = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file), cadata=ca)
@@ -245,6 +251,12 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     except OSError as error:
         raise HttpError(f"tls_config: {error.filename or ''}: {error.strerror or error}") from None
     return context
+
+
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    """Return the system's trust, which takes a while to read and is the same for all jobs that say nothing of it."""
+    return ssl.create_default_context()
 
 
 def _no_password() -> str:

@@ -87,6 +87,10 @@ class TargetLoop:
         """End after the scrape that is under way."""
         self._stopping.set()
 
+    async def until_stopped(self) -> None:
+        """Return when no more scrape will come."""
+        await self._stopped.wait()
+
     async def run(self) -> None:
         """Scrape until stopped or cancelled; then wait for the target to come back, and mark its series as stale.
 
@@ -112,9 +116,9 @@ class TargetLoop:
         self.has_ended = True
 
     async def _take_over(self, former: "TargetLoop") -> None:
-        await former._stopped.wait()  # noqa: SLF001 - another object of this class
+        await former.until_stopped()
         if not former.has_ended:
-            former._is_succeeded = former.has_ended = True  # noqa: SLF001 - likewise
+            former._is_succeeded = former.has_ended = True  # noqa: SLF001 - another object of this class
             self.series.succeed(former.series)
 
     async def _end(self, due: float) -> None:
@@ -129,7 +133,7 @@ class TargetLoop:
         """Scrape, as of the moment that is due if it is that moment; return the one that was due."""
         now_ms = self._now_ns() / 1e6
         interval_ms = self.target.interval_ms
-        aligned_ms += max(round((now_ms - aligned_ms) / interval_ms), 0) * interval_ms
+        aligned_ms += round((now_ms - aligned_ms) / interval_ms) * interval_ms
         tolerance_ms = min(interval_ms / 100, MOST_TOLERANCE_MS)
         is_in_time = -2 * _EARLY_SECONDS * 1000 <= now_ms - aligned_ms <= tolerance_ms
         await self.scrape(round(aligned_ms if is_in_time else now_ms))

@@ -70,13 +70,19 @@ class Pool:
         self._source = source or HttpSource(job, body_limit=context.body_limit)
         self._start = start
         self._former: dict[int, TargetLoop] = {}
+        self._stopped: list[TargetLoop] = []
+        self._stopping = asyncio.Event()
         self.discovery = JobDiscovery(job, self.sync)
 
     async def run(self) -> None:
-        """Discover until cancelled."""
+        """Discover until stopped or cancelled; then close the connections, when no scrape needs them any more."""
         try:
-            await self.discovery.run()
-            await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as tasks:
+                discovering = tasks.create_task(self.discovery.run())
+                await self._stopping.wait()
+                discovering.cancel()
+            for loop in self._stopped:
+                await loop.until_stopped()
         finally:
             await self._source.close()
 
@@ -89,7 +95,9 @@ class Pool:
         loops = {**self._former, **self.loops}
         for loop in self.loops.values():
             loop.stop()
+        self._stopped = list(loops.values())
         self.loops, self._former = {}, {}
+        self._stopping.set()
         return loops
 
     def sync(self, groups: Iterable[Group]) -> None:

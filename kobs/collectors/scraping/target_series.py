@@ -261,18 +261,23 @@ class TargetSeries:
             raise ScrapeError(
                 f"label_limit exceeded (metric: {name[:50]}, number of labels: {len(labels)}, limit: {job.label_limit})"
             )
+        if job.label_name_length_limit or job.label_value_length_limit:
+            self._check_lengths(name, labels)
+
+    def _check_lengths(self, name: str, labels: Mapping[str, str]) -> None:
+        names, values = self._job.label_name_length_limit, self._job.label_value_length_limit
         for each, value in labels.items():
             length = len(each.encode())
-            if job.label_name_length_limit and length > job.label_name_length_limit:
+            if names and length > names:
                 raise ScrapeError(
                     f"label_name_length_limit exceeded (metric: {name[:50]}, label name: {each[:50]},"
-                    f" length: {length}, limit: {job.label_name_length_limit})"
+                    f" length: {length}, limit: {names})"
                 )
             length = len(value.encode())
-            if job.label_value_length_limit and length > job.label_value_length_limit:
+            if values and length > values:
                 raise ScrapeError(
                     f"label_value_length_limit exceeded (metric: {name[:50]}, label name: {each[:50]},"
-                    f" value: {value[:50]!r}, length: {length}, limit: {job.label_value_length_limit})"
+                    f" value: {value[:50]!r}, length: {length}, limit: {values})"
                 )
 
     # -- columns -------------------------------------------------------------------------------------------------------

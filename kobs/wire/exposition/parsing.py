@@ -114,27 +114,26 @@ class Parser:
             raise ExpositionError(self._lines, "the text does not end with # EOF")
 
     def _read(self, lines: list[bytes]) -> None:
-        count = len(lines)
-        if self._form.is_openmetrics:
-            self._check_end(lines)
+        """Read lines; the end of OpenMetrics is taken off them, behind which nothing may come."""
+        is_end = self._form.is_openmetrics and not self._ended and _EOF in lines
+        behind: list[bytes] = []
+        if is_end:
+            at = lines.index(_EOF)
+            lines, behind = lines[:at], lines[at + 1 :]
+        if self._ended and lines:
+            raise ExpositionError(self._lines + 1, "text after # EOF")
         kind = self._kind
         try:
             self._read_quickly(lines)
         except (ValueError, OverflowError, KobsError):
             self._kind = kind
             self._read_carefully(lines)
-        self._lines += count
-
-    def _check_end(self, lines: list[bytes]) -> None:
-        """Take the end off the lines; nothing may come behind it."""
-        if self._ended and lines:
-            raise ExpositionError(self._lines + 1, "text after # EOF")
-        if _EOF in lines:
-            at = lines.index(_EOF)
-            if at != len(lines) - 1:
-                raise ExpositionError(self._lines + at + 2, "text after # EOF")
+        self._lines += len(lines)
+        if is_end:
             self._ended = True
-            lines.pop()
+            self._lines += 1
+            if behind:
+                raise ExpositionError(self._lines + 1, "text after # EOF")
 
     def _read_quickly(self, lines: list[bytes]) -> None:
         """Read lines on the assumption that series are known and lines have their plainest form.
@@ -148,8 +147,6 @@ class Parser:
         timed_numbers: list[int] = []
         timed_texts: list[bytes] = []
         time_texts: list[bytes] = []
-        careful: list[SampleLine] = []
-        careful_numbers: list[int] = []
         add_number, add_text = numbers.append, texts.append
         for line in lines:
             series, _, text = line.rpartition(b" ")
@@ -175,14 +172,20 @@ class Parser:
                 add_text(known[1])
             else:
                 sample = self._form.read_sample(line, self._kind)
-                careful.append(sample)
-                careful_numbers.append(self._number(sample))
+                number = self._number(sample)
+                value_text, *rest = line[len(sample.series) :].split()
+                if sample.time_ms is None:
+                    add_number(number)
+                    add_text(value_text)
+                else:
+                    timed_numbers.append(number)
+                    timed_texts.append(value_text)
+                    time_texts.append(rest[0])
         values = parse_numbers(texts)
         timed_values = parse_numbers(timed_texts)
         times_ms = self._parse_times(time_texts)
         self._add(numbers, values)
         self._add_timed(timed_numbers, timed_values, times_ms)
-        self._add_samples(careful_numbers, careful)
 
     def _before_exemplar(self, line: bytes) -> tuple[int, bytes] | None:
         """Return number and value's text of a known series whose sample has an exemplar in its plainest form."""

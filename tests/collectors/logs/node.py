@@ -113,9 +113,9 @@ class Node:
         )
         return list(rows["body"].to_pylist())
 
-    async def until(self, reached: Callable[[list[bytes]], bool]) -> list[bytes]:
+    async def until(self, reached: Callable[[list[bytes]], bool], *, seconds: float = WAIT_SECONDS) -> list[bytes]:
         """Wait until the stored bodies are as wished, and return them."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             bodies = await self.bodies()
             if reached(bodies):

@@ -169,7 +169,8 @@ def test_files_are_found_by_polling_where_they_cannot_be_watched(
         raise OSError(24, "Too many open files")
 
     # the machine's limit of inotify instances cannot be lowered for one test
-    monkeypatch.setattr("kobs.collectors.logs.discovery.INotify", no_inotify)
+    monkeypatch.setattr("kobs.collectors.logs.folder_watching.INotify", no_inotify)
+    monkeypatch.setattr("kobs.collectors.logs.watching.INotify", no_inotify)
 
     async def scenario() -> None:
         node = Node(tmp_path, store, **{"agent.discovery_ms": 50})
@@ -180,5 +181,8 @@ def test_files_are_found_by_polling_where_they_cannot_be_watched(
             log.rotate()
             log.numbered(5)
             await node.until(exactly(10))
+            await asyncio.sleep(2.5)  # it is quiet now
+            log.numbered(5)
+            await node.until(exactly(15))
 
     asyncio.run(scenario())

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import os
 from pathlib import Path
 from typing import Any
 
@@ -460,23 +459,6 @@ def test_a_damaged_gz_is_on_record_and_stops_nothing(node: Node) -> None:
         report = await node.verified()
         assert [loss["reason"] for loss in _losses(report)] == ["unreadable"]
         assert report["totals"]["missing_bytes"] == 0
-
-    asyncio.run(scenario())
-
-
-def test_an_unreadable_file_is_a_problem_and_no_loss(node: Node) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads every file")
-
-    async def scenario() -> None:
-        path = node.files / "app.log"
-        path.write_bytes(b"number=0\n")
-        path.chmod(0)
-        async with node.server(), node.agent() as agent:
-            await asyncio.sleep(0.5)
-            assert "Permission denied" in str(agent._report().problems)
-            path.chmod(0o600)
-            await node.until(exactly(1))
 
     asyncio.run(scenario())
 

@@ -123,6 +123,14 @@ class Recorder:
             if its["__name__"] == name and labels.items() <= its.items()
         ]
 
+    def by_series(self, name: str) -> dict[tuple[tuple[str, str], ...], list[tuple[int, float]]]:
+        """Return time and value of all samples of a name by series."""
+        found: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
+        for labels, time_ms, value in self.samples:
+            if labels["__name__"] == name:
+                found.setdefault(tuple(sorted(labels.items())), []).append((time_ms, value))
+        return found
+
     def newest(self) -> dict[tuple[tuple[str, str], ...], float]:
         """Return the newest value of every series, but of those that have ended."""
         newest: dict[tuple[tuple[str, str], ...], tuple[int, float]] = {}
