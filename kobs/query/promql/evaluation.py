@@ -9,7 +9,7 @@ Source: Prometheus 3, `promql/engine.go` (`eval`).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from kobs.query.promql.functions import (
 from kobs.query.promql.labelsets import compact, distinct, nameless, value_of
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import line_and_column
+from kobs.query.promql.reads import SelectorReads
 from kobs.query.promql.shape import is_invariant, unwrapped
 from kobs.query.promql.tree import (
     Aggregation,
@@ -53,30 +54,6 @@ Value = Scalar | Text | Block
 DEFAULT_STEP_MS = 60_000
 """The resolution of a subquery that says none: Prometheus' evaluation interval, unless it is configured."""
 _SETS = frozenset({"and", "or", "unless"})
-
-
-class SelectorReads(Protocol):
-    """What reads the samples of selectors: the store, or series in memory.
-
-    `@` and `offset` of a selector are its own to follow; where its modifier `@` is set, all moments have one window.
-    """
-
-    def instant(self, selector: VectorSelector, moments: Moments, *, lookback_ms: int) -> Block:
-        """Return the newest values in the look-back before each moment."""
-
-    def timestamps(self, selector: VectorSelector, moments: Moments, *, lookback_ms: int) -> Block:
-        """Return the times of the newest values, in seconds."""
-
-    def range_function(
-        self, function: str, selector: MatrixSelector, moments: Moments, parameters: tuple[Floats, ...]
-    ) -> Block:
-        """Return a function of the samples in the window before each moment, under the series' whole labels."""
-
-    def points(self, selector: MatrixSelector, time_ms: int) -> Points:
-        """Return the samples in the window before one moment."""
-
-    def aggregate(self, node: Aggregation, moments: Moments) -> Block | None:
-        """Return a whole aggregation, or None where it is to be worked out here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +83,12 @@ class Evaluation:
         if moments.count() > 1 and is_invariant(expression):
             once = Moments(moments.start_ms, moments.start_ms, 1)
             with np.errstate(all="ignore"):
-                return _repeated(self._value(expression, once), moments.count())
-        with np.errstate(all="ignore"):
-            return self._value(expression, moments)
+                found = _repeated(self._value(expression, once), moments.count())
+        else:
+            with np.errstate(all="ignore"):
+                found = self._value(expression, moments)
+        self._check_points(expression, found)
+        return found
 
     def block(self, expression: Expression, moments: Moments) -> Block:
         """Return an instant vector at each moment."""
@@ -148,6 +128,15 @@ class Evaluation:
         assert isinstance(expression, Subquery)  # noqa: S101 - nothing else is a range vector
         with np.errstate(all="ignore"):
             return self._subquery(expression, Moments(time_ms, time_ms, 1))
+
+    def _check_points(self, expression: Expression, found: Value) -> None:
+        if isinstance(found, Block) and found.values.size > self.most_points:
+            series, moments = found.values.shape
+            place = line_and_column(self.query, expression.start)
+            raise LimitError(
+                f"{place}: an expression has {series} series at {moments} moments, {series * moments} points: the "
+                f"limit is {self.most_points} (query.max_points); select fewer series, a shorter time or a greater step"
+            )
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 

@@ -107,6 +107,19 @@ def test_a_subquery_of_too_many_steps_is_refused() -> None:
         evaluated("count_over_time(vector(1)[9223372036854ms:1ms])", SERIES, 0)
 
 
+def test_a_vector_of_too_many_points_is_refused() -> None:
+    series = samples_of({labels(f"m a={number}"): [(0, 1.0)] for number in range(60)})
+    reads = MemoryReads(series, start_ms=0, end_ms=100)
+
+    def size(query: str, most_points: int) -> int:
+        evaluation = Evaluation(query, 0, 100, reads, Notes(query), LOOKBACK_MS, most_points)
+        return evaluation.block(parse(query), Moments(0, 100, 10)).values.size
+
+    assert size("m or on (a, __name__) m * 2", 1320) == 1320
+    with pytest.raises(LimitError, match="1:7: an expression has 120 series at 11 moments, 1320 points: the limit"):
+        size("sum(  (m) or on (a, __name__) m * 2)", 1319)
+
+
 def test_the_values_of_range_vectors() -> None:
     expression = "g{a='1'}[4m:2m]"
     reads = CountingReads(10 * MINUTE, 10 * MINUTE)
