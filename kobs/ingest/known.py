@@ -30,8 +30,11 @@ class _Segments:
     stored_to: dict[int, int] = field(default_factory=dict)
 
     def learn(self, segment: int, reached: int) -> None:
-        """Take note of a segment, and forget those that were noted longest ago."""
+        """Take note of a segment as the latest."""
         self.stored_to[segment] = max(self.stored_to.pop(segment, 0), reached)
+
+    def trim(self) -> None:
+        """Forget the segments that were noted longest ago."""
         while len(self.stored_to) > _MOST_SEGMENTS:
             del self.stored_to[next(iter(self.stored_to))]
 
@@ -71,6 +74,10 @@ class Known:
         for source, segment, end in _ends(batches):
             self._sources.setdefault(source, _Segments()).learn(segment, end)
             self._sources.move_to_end(source)
+        # Not before all of them are noted: one that is forgotten in between would be known again by a lower end only,
+        # and a late batch beyond that end would not be looked up.
+        for source in {rows.source for rows in batches}:
+            self._sources[source].trim()
         while len(self._sources) > _MOST_SOURCES:
             self._sources.popitem(last=False)
 

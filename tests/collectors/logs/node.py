@@ -19,7 +19,7 @@ from kobs.model.scope import Scope
 from kobs.query.verify import Verify
 from kobs.storage.clickhouse import Store
 
-WAIT_SECONDS = 12.0
+WAIT_SECONDS = 60.0
 
 
 class Node:
