@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kobs.storage.clickhouse import Store
 
 _STOP_SECONDS = 10.0
+_GATHER_SECONDS = 0.5
+"""How long an agent's samples wait for others, so that many small targets share a request and a tail stays quick."""
 
 log = telemetry.get_logger(__name__)
 
@@ -81,7 +83,13 @@ async def agent(settings: Settings, *, parent: int | None = None) -> None:
     _raise_file_limit()
     folder = settings.agent.state or settings.up.data / "agent"
     state = State(folder)
-    shipping = SampleShipping(settings.agent, cluster=settings.cluster, node=settings.node, folder=folder / "samples")
+    shipping = SampleShipping(
+        settings.agent,
+        cluster=settings.cluster,
+        node=settings.node,
+        folder=folder / "samples",
+        gather_seconds=_GATHER_SECONDS,
+    )
     try:
         async with asyncio.TaskGroup() as tasks:
             listener = MetricsListener(settings.agent)

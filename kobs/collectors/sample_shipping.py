@@ -10,6 +10,7 @@ Registering and putting may be done from any thread.
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 import uuid
@@ -69,11 +70,14 @@ class SampleShipping:
         node: str,
         folder: Path | None = None,
         queue_samples: int = QUEUE_SAMPLES,
+        gather_seconds: float = 0.0,
     ) -> None:
+        """`gather_seconds` is how long samples wait for others before a frame that is not full is sent."""
         self._settings = settings
         self._cluster = cluster
         self._node = node
         self._queue_samples = queue_samples
+        self._gather_seconds = gather_seconds
         self._numbers = SeriesNumbers()
         self._own = _OwnSeries(self._numbers)
         self._losses = SampleLosses(None if folder is None else folder / "losses.json")
@@ -174,8 +178,10 @@ class SampleShipping:
         self._delivery = delivery = SampleDelivery(self._settings)
         try:
             while True:
-                if not self._queue and (self._spool is None or self._spool.is_empty()):
-                    await self._some.wait()
+                if self._spool is None or self._spool.is_empty():
+                    if not self._queue:
+                        await self._some.wait()
+                    await self._gather()
                 self._some.clear()
                 if delivery.problem:
                     await self._spill()
@@ -194,6 +200,15 @@ class SampleShipping:
             self._write_to_spool(self._spool)
             self._spool.close()
         self._losses.save()
+
+    async def _gather(self) -> None:
+        """Wait for samples of other targets, which share a request then, unless there is a frame of them already."""
+        end = time.monotonic() + self._gather_seconds
+        while self._waiting < FRAME_SAMPLES and (left := end - time.monotonic()) > 0:
+            self._some.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._some.wait()
 
     async def _send_next(self, delivery: SampleDelivery) -> float:
         """Send a frame of what came last, or else of the oldest on disk; return for how long to leave the server."""

@@ -387,3 +387,31 @@ class TestOutage:
         assert discarded("spool_failed") == before + 2
         assert [time_ms // 15_000 for _, time_ms, _ in server.stored] == [3, 4, 5]
         assert [loss.reason for request in server.requests for loss in request.losses][-1] == "spool_failed"
+
+
+def test_samples_of_several_targets_share_a_request() -> None:
+    async def run(shipper: SampleShipping) -> None:
+        running = asyncio.ensure_future(shipper.run())
+        for number in range(5):
+            shipper.put([sample(number)])
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while shipper.waiting:  # noqa: ASYNC110 - it tells by no event
+                await asyncio.sleep(0.005)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    with serving() as server:
+        settings = AgentSettings(servers=(server.url,))
+        asyncio.run(run(SampleShipping(settings, cluster="", node="n", gather_seconds=0.5)))
+    assert server.times == [[15_000 * number for number in range(5)]]
+
+
+def test_a_frame_that_is_full_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_shipping, "FRAME_SAMPLES", 2)  # a small one shows what 50,000 would
+    with serving() as server:
+        settings = AgentSettings(servers=(server.url,))
+        shipper = SampleShipping(settings, cluster="", node="n", gather_seconds=3600)
+        ship(shipper, [sample(1), sample(2)])
+    assert server.times == [[15_000, 30_000]]
