@@ -200,10 +200,11 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
-            prometheus=PrometheusParts(Metrics(store), MetricCatalog(store), ServerFacts.of(settings)),
+            prometheus=PrometheusParts(
+                Metrics(store), MetricCatalog(store), ServerFacts.of(settings), TargetView(store)
+            ),
             federation=Federation(store),
             targets_ingest=TargetIngest(store),
-            targets=TargetView(store),
             verify=Verify(store),
         )
         web = _web_server(create_app(services))

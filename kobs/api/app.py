@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 import kobs
-from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status, targets
+from kobs.api import errors, ledger, logs, prometheus, remote_write, ship, status
 from kobs.api.prometheus import federation
 from kobs.api.prometheus.router import PrometheusParts
 from kobs.api.security import Security
@@ -18,7 +18,6 @@ from kobs.query.ledger import Ledger
 from kobs.query.logs import LogSearch
 from kobs.query.status import StatusReader
 from kobs.query.tail import TailPoller
-from kobs.query.targets import TargetView
 from kobs.query.verify import Verify
 
 
@@ -39,8 +38,6 @@ class Services:
     """None for a server without metrics."""
     federation: Federation | None = None
     targets_ingest: FrameIngest | None = None
-    targets: TargetView | None = None
-    """None for a server that agents tell of no targets."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -51,8 +48,6 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     for part in (logs, ship, status, ledger):
         app.include_router(part.router(services))
-    if services.targets is not None:
-        app.include_router(targets.router(services.targets))
     if services.prometheus is not None:
         app.include_router(prometheus.router(services.prometheus))
     if services.federation is not None:

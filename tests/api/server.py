@@ -52,7 +52,9 @@ class Server:
             settings=settings,
             log_ingest=self._ingest,
             metrics_ingest=self._sample_ingest,
-            prometheus=PrometheusParts(Metrics(store), MetricCatalog(store), ServerFacts.of(Settings())),
+            prometheus=PrometheusParts(
+                Metrics(store), MetricCatalog(store), ServerFacts.of(Settings()), TargetView(store)
+            ),
             federation=Federation(store),
             remote_write=RemoteWriteIngest(self._sample_ingest, store, settings),
             log_search=LogSearch(store, labels=labels, timeout_seconds=settings.search_timeout_seconds),
@@ -61,7 +63,6 @@ class Server:
             status=StatusReader(store),
             verify=Verify(store),
             targets_ingest=TargetIngest(store),
-            targets=TargetView(store),
         )
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(

@@ -10,12 +10,15 @@ from click.testing import CliRunner
 
 from kobs.cli import kobs
 from kobs.ingest.targets import TargetIngest
+from kobs.model.samples import MetricType
 from kobs.model.scope import Scope, Signal
 from kobs.query.targets import Targets, TargetView
 from kobs.storage.clickhouse import Store
 from kobs.wire import frames
+from kobs.wire.samples import JobFamily
 from kobs.wire.targets import SILENT_MS, ActiveTarget, DroppedTarget, TargetReport, encode
 from tests.api.server import Server
+from tests.metric_frames import Accepting, frame
 
 pytestmark = pytest.mark.clickhouse
 
@@ -181,3 +184,30 @@ def test_the_command_prints_a_table(server: Server, client: httpx.Client) -> Non
     assert '"scrapePool": "bank"' in narrowed.output
     assert '"scrapePool": "shop"' not in narrowed.output
     assert CliRunner().invoke(kobs, ["targets", "--server", server.url, "--pool", "bank"]).exit_code == 0
+
+
+def test_metadata_is_told_by_target(store: Store, client: httpx.Client) -> None:
+    """Each target says what its job says of its names; a selector and a name narrow the answer, a limit cuts it."""
+    said = [JobFamily(job="a", name="up_total", type=MetricType.COUNTER, unit="seconds", help="How long.")]
+    said += [JobFamily(job="b", name="other", type=MetricType.GAUGE)]
+    with Accepting(store) as accept:
+        accept(frame([], families=said))
+    targets = [active("a:1", labels={"job": "a", "instance": "1"}), active("a:2", labels={"job": "a", "instance": "2"})]
+    targets.append(active("b:1", labels={"job": "b", "instance": "3"}))
+    post(client, TargetReport(cluster="", node="n1", active=targets))
+
+    def data(**parameters: str) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = client.get("/api/v1/targets/metadata", params=parameters).json()["data"]
+        return found
+
+    first = {"target": {"instance": "1", "job": "a"}, "metric": "up_total"}
+    first |= {"type": "counter", "help": "How long.", "unit": "seconds"}
+    assert data()[0] == first
+    assert len(data()) == 3
+    assert [each["target"] for each in data(match_target='{instance=~"2|3"}', metric="other")] == [
+        {"instance": "3", "job": "b"}
+    ]
+    assert "metric" not in data(metric="other")[0]
+    assert len(data(limit="1")) == 1
+    assert client.get("/api/v1/targets/metadata", params={"match_target": "{"}).status_code == 400
+    assert client.get("/api/v1/targets/metadata", params={"limit": "x"}).json()["error"] == "limit must be a number"

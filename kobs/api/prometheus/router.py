@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 
-from kobs.api.prometheus import names, queries, rules, status
+from kobs.api.prometheus import names, queries, rules, status, target_metadata, targets
 from kobs.api.prometheus.status import ServerFacts
 from kobs.query.metric_catalog import MetricCatalog
 from kobs.query.metrics import Metrics
+from kobs.query.targets import TargetView
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class PrometheusParts:
     metrics: Metrics
     catalog: MetricCatalog
     facts: ServerFacts
+    targets: TargetView
 
 
 def router(parts: PrometheusParts) -> APIRouter:
@@ -26,4 +28,6 @@ def router(parts: PrometheusParts) -> APIRouter:
     names.add(routes, parts.catalog)
     status.add(routes, parts.catalog, parts.facts)
     rules.add(routes)
+    targets.add(routes, parts.targets)
+    target_metadata.add(routes, parts.catalog, parts.targets)
     return routes

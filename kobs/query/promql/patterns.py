@@ -52,17 +52,22 @@ def compiled(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-def matches_empty(matcher: Matcher) -> bool:
-    """Return whether a matcher takes series without its label."""
+def matches(matcher: Matcher, value: str) -> bool:
+    """Return whether a matcher takes a label's value, "" being that of a label that is not there."""
     match matcher.operator:
         case MatchOperator.EQUAL:
-            return not matcher.value
+            return matcher.value == value
         case MatchOperator.NOT_EQUAL:
-            return bool(matcher.value)
+            return matcher.value != value
         case MatchOperator.REGEX:
-            return compiled(matcher.value).fullmatch("") is not None
+            return compiled(matcher.value).fullmatch(value) is not None
         case MatchOperator.NOT_REGEX:
-            return compiled(matcher.value).fullmatch("") is None
+            return compiled(matcher.value).fullmatch(value) is None
+
+
+def matches_empty(matcher: Matcher) -> bool:
+    """Return whether a matcher takes series without its label."""
+    return matches(matcher, "")
 
 
 def _in_words_of_go(error: Exception) -> str:

@@ -12,6 +12,7 @@ from kobs.api.prometheus.status import ServerFacts
 from kobs.query.federation import Federation
 from kobs.query.metric_catalog import MetricCatalog
 from kobs.query.metrics import Metrics
+from kobs.query.targets import TargetView
 from kobs.storage.clickhouse import Store
 
 FACTS = ServerFacts(
@@ -26,7 +27,7 @@ class Api:
 
     def __init__(self, store: Store) -> None:
         self.app = FastAPI()
-        self.app.include_router(router(PrometheusParts(Metrics(store), MetricCatalog(store), FACTS)))
+        self.app.include_router(router(PrometheusParts(Metrics(store), MetricCatalog(store), FACTS, TargetView(store))))
         self.app.include_router(federation.router(Federation(store)))
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -20,9 +20,8 @@ from kobs.query.targets import ActiveTarget, TargetView
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def router(view: TargetView) -> APIRouter:
-    """Return the endpoints."""
-    routes = APIRouter(prefix="/api/v1")
+def add(routes: APIRouter, view: TargetView) -> None:
+    """Add the endpoints."""
 
     async def targets(request: Request, given: Parameters) -> Response:
         pool = given.text("scrapePool")
@@ -50,7 +49,6 @@ def router(view: TargetView) -> APIRouter:
 
     add_endpoint(routes, "/targets", targets)
     add_endpoint(routes, "/scrape_pools", scrape_pools)
-    return routes
 
 
 def _active(target: ActiveTarget) -> dict[str, object]:
