@@ -38,10 +38,10 @@ def write_series_to(prometheus: Prometheus, series: Mapping[Labels, Samples]) ->
     )
 
 
-def ours(store: Store, query: str, start_ms: int, end_ms: int, step_ms: int) -> Told | str:
+def ours(metrics: Metrics, query: str, start_ms: int, end_ms: int, step_ms: int) -> Told | str:
     """Return kobs's answer to a range query, or its error."""
     try:
-        answer = asyncio.run(Metrics(store).range(query, start_ms, end_ms, step_ms, Scope.all()))
+        answer = asyncio.run(metrics.range(query, start_ms, end_ms, step_ms, Scope.all()))
     except QueryError as error:
         return str(error)
     assert isinstance(answer.value, Block)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kobs.query.metrics import Metrics
 from kobs.storage.clickhouse import Store
 from tests.metric_frames import BASE_MS
 from tests.oracle.comparing import difference, ours, theirs, write_series_into, write_series_to
@@ -38,10 +39,11 @@ def test_compliance_queries(
     wrong: list[str] = []
     answered = refused = 0
     start_ms = START_MS + offset_ms
+    metrics = Metrics(oracle_store)
     queries = compliance(recorded("promql-compliance"))
     for query, should_fail in queries:
         expected, _ = theirs(prometheus, query, start_ms, start_ms + WINDOW_MS, STEP_MS)
-        found = ours(oracle_store, query, start_ms, start_ms + WINDOW_MS, STEP_MS)
+        found = ours(metrics, query, start_ms, start_ms + WINDOW_MS, STEP_MS)
         if isinstance(expected, str) or isinstance(found, str):
             if isinstance(expected, str) != isinstance(found, str):
                 wrong.append(f"{query}: {found} instead of {expected}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kobs.query.metrics import Metrics
 from kobs.storage.clickhouse import Store
 from tests.metric_frames import BASE_MS
 from tests.oracle.cluster import STEP_MS, cluster
@@ -34,10 +35,11 @@ def test_expressions_of_rules_and_dashboards(
     write_series_into(oracle_store, series)
     write_series_to(prometheus, series)
     expressions = list(dict.fromkeys(map(with_values, kube_prometheus(folder / "kube-prometheus"))))
+    metrics = Metrics(oracle_store)
     wrong, answered = [], 0
     for expression in expressions:
         expected, _ = theirs(prometheus, expression, END_MS - 300_000, END_MS, 60_000)
-        found = ours(oracle_store, expression, END_MS - 300_000, END_MS, 60_000)
+        found = ours(metrics, expression, END_MS - 300_000, END_MS, 60_000)
         if isinstance(expected, str) or isinstance(found, str):
             # two instances of one thing, which the recorded cluster's labels do not tell apart
             if not (isinstance(expected, str) and isinstance(found, str) and found[:40] == expected[:40]):
