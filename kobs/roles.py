@@ -176,6 +176,8 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     from kobs.query.logs import LogSearch  # noqa: PLC0415
     from kobs.query.metric_catalog import MetricCatalog  # noqa: PLC0415
     from kobs.query.metrics import Metrics  # noqa: PLC0415
+    from kobs.query.promql.limits import QueryLimits  # noqa: PLC0415
+    from kobs.query.promql.queueing import HeavyQueue  # noqa: PLC0415
     from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
     from kobs.query.targets import TargetView  # noqa: PLC0415
@@ -190,6 +192,12 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
         retention = Retention(store, settings.storage, scope=scope)
         sample_ingest = SampleIngest(store, settings.server, settings.storage)
         tail = TailPoller(store, scope=scope, labels=labels, timeout_seconds=timeout_seconds)
+        metrics = Metrics(
+            store,
+            limits=QueryLimits.of(settings.query),
+            timeout_seconds=settings.query.timeout_seconds,
+            queue=HeavyQueue(running=settings.query.heavy_queries, waiting=settings.query.heavy_waiting),
+        )
         services = Services(
             settings=settings.server,
             log_ingest=log_ingest,
@@ -199,7 +207,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
-            prometheus=PrometheusParts(Metrics(store), MetricCatalog(store), ServerFacts.of(settings)),
+            prometheus=PrometheusParts(metrics, MetricCatalog(store), ServerFacts.of(settings)),
             federation=Federation(store),
             targets_ingest=TargetIngest(store),
             targets=TargetView(store),

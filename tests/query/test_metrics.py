@@ -9,8 +9,8 @@ import pytest
 from kobs.errors import LimitError, QueryEvaluationError, QueryTypeError, UnsupportedQueryError
 from kobs.model.samples import STALE_NAN_BITS, Sample
 from kobs.model.scope import Scope, Signal
-from kobs.query.metrics import Answer, Metrics, QueryTimeoutError, ResolutionError
-from kobs.query.promql.stored import MetricLimits
+from kobs.query.metrics import Answer, Metrics, ResolutionError
+from kobs.query.promql.limits import QueryLimits, QueryTimeoutError
 from kobs.query.promql.values import Block, Labels, Scalar, Text
 from kobs.query.promql.values import Points as RangeVector
 from kobs.storage.clickhouse import Store
@@ -267,21 +267,21 @@ def test_a_scope_narrows_an_answer(store: Store) -> None:
 def test_limits_are_told_and_nothing_is_cut(store: Store) -> None:
     store_samples(store, [sample for n in range(3) for sample in series(cpu(str(n)), (0, 1.0), (1, 2.0))])
 
-    def asked(limits: MetricLimits, query: str, end: int | None = None) -> Answer:
+    def asked(limits: QueryLimits, query: str, end: int | None = None) -> Answer:
         metrics = Metrics(store, limits=limits)
         if end is None:
             return asyncio.run(metrics.instant(query, BASE_MS + 1000, EVERYTHING))
         return asyncio.run(metrics.range(query, BASE_MS, BASE_MS + end * 1000, 1000, EVERYTHING))
 
-    assert len(points(asked(MetricLimits(series=3), "cpu_seconds[1m]"))) == 3
-    with pytest.raises(LimitError, match="more than 2 series, which is the limit"):
-        asked(MetricLimits(series=2), "cpu_seconds")
-    assert sum(map(len, points(asked(MetricLimits(samples=6), "cpu_seconds[1m]")).values())) == 6
-    with pytest.raises(LimitError, match="more than 5 samples, which is the limit"):
-        asked(MetricLimits(samples=5), "cpu_seconds[1m]")
-    assert sum(map(len, points(asked(MetricLimits(points=33), "cpu_seconds", 10)).values())) == 33
-    with pytest.raises(LimitError, match="3 series of 11 points: the limit is 32 points"):
-        asked(MetricLimits(points=32), "cpu_seconds", 10)
+    assert len(points(asked(QueryLimits(series=3), "cpu_seconds[1m]"))) == 3
+    with pytest.raises(LimitError, match=r"3 series or more: the limit is 2 \(query.max_series\)"):
+        asked(QueryLimits(series=2), "cpu_seconds")
+    assert sum(map(len, points(asked(QueryLimits(samples=6), "cpu_seconds[1m]")).values())) == 6
+    with pytest.raises(LimitError, match=r"6 samples or more: the limit is 5 \(query.max_samples\)"):
+        asked(QueryLimits(samples=5), "cpu_seconds[1m]")
+    assert sum(map(len, points(asked(QueryLimits(points=33), "cpu_seconds", 10)).values())) == 33
+    with pytest.raises(LimitError, match=r"33 points: the limit is 32 \(query.max_points\)"):
+        asked(QueryLimits(points=32), "cpu_seconds", 10)
 
 
 def test_a_resolution_is_limited_as_in_prometheus(store: Store) -> None:

@@ -16,7 +16,8 @@ from kobs.errors import (
     RetryableError,
     UnsupportedQueryError,
 )
-from kobs.query.metrics import QueryTimeoutError, ResolutionError
+from kobs.query.metrics import ResolutionError
+from kobs.query.promql.limits import QueryTimeoutError
 from kobs.query.promql.values import Annotations
 
 MOST_ANNOTATIONS = 10
