@@ -300,6 +300,35 @@ class ServerSettings(Section):
         return _is_loopback(self.address()[0])
 
 
+class QuerySettings(Section):
+    """What one query of metrics may take. No limit cuts an answer: what exceeds one is an error that names it."""
+
+    timeout_seconds: Seconds = 120
+    """Seconds that a query may take, its waiting included, where its request says no less: as in Prometheus."""
+
+    max_series: Count = 200_000
+    """Series of one selector: more than dashboards and rules of large clusters select."""
+
+    max_samples: Count = 300_000_000
+    """Samples that a query reads: 50,000 series over two days, about a minute's work."""
+
+    max_points: Count = 20_000_000
+    """Points (series times steps) that a selector or a step of the evaluation has in memory, at 9 bytes each."""
+
+    max_memory_bytes: Bytes = 256 * _MIB
+    """Bytes of samples that a query has in memory at a time, and of one statement of it. Larger selections are read in
+    slices that fit, so that this limits one series' samples only."""
+
+    heavy_samples: Count = 5_000_000
+    """Samples from which on a query is heavy and waits for its turn: those of a second's work."""
+
+    heavy_queries: Count = 2
+    """Heavy queries that run at a time: two leave the engine's other threads to all that is light."""
+
+    heavy_waiting: Count = 100
+    """Heavy queries that may wait for their turn; more are told to come back later."""
+
+
 class Multiline(Section):
     """Where a record of several lines starts, for the files that all given patterns match."""
 
@@ -498,6 +527,7 @@ class Settings(BaseSettings):
 
     storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
+    query: QuerySettings = QuerySettings()
     agent: AgentSettings = AgentSettings()
     up: UpSettings = Field(default_factory=UpSettings)
     log: LogSettings = LogSettings()

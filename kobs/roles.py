@@ -28,6 +28,7 @@ from kobs.wire.ship import AgentReport
 if TYPE_CHECKING:
     import uvicorn
 
+    from kobs.api.prometheus.router import PrometheusParts
     from kobs.ingest.logs import LogIngest
     from kobs.storage.clickhouse import Store
 
@@ -171,8 +172,6 @@ class _Parts:
 async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator[_Parts]:
     """Open the store, start ingest and API, and close them in the other order."""
     from kobs.api.app import Services, create_app  # noqa: PLC0415 - by role
-    from kobs.api.prometheus.router import PrometheusParts  # noqa: PLC0415
-    from kobs.api.prometheus.status import ServerFacts  # noqa: PLC0415
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
     from kobs.ingest.own_metrics import OwnMetrics  # noqa: PLC0415
     from kobs.ingest.remote_write import RemoteWriteIngest  # noqa: PLC0415
@@ -183,11 +182,8 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
     from kobs.query.labels import StreamLabels  # noqa: PLC0415
     from kobs.query.ledger import Ledger  # noqa: PLC0415
     from kobs.query.logs import LogSearch  # noqa: PLC0415
-    from kobs.query.metric_catalog import MetricCatalog  # noqa: PLC0415
-    from kobs.query.metrics import Metrics  # noqa: PLC0415
     from kobs.query.status import StatusReader  # noqa: PLC0415
     from kobs.query.tail import TailPoller  # noqa: PLC0415
-    from kobs.query.targets import TargetView  # noqa: PLC0415
     from kobs.query.verify import Verify  # noqa: PLC0415
 
     store = await asyncio.to_thread(_open_store, settings)
@@ -208,9 +204,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
             tail=tail,
             ledger=Ledger(store),
             status=StatusReader(store),
-            prometheus=PrometheusParts(
-                Metrics(store), MetricCatalog(store), ServerFacts.of(settings), TargetView(store)
-            ),
+            prometheus=_prometheus(store, settings),
             federation=Federation(store),
             targets_ingest=TargetIngest(store),
             verify=Verify(store),
@@ -238,6 +232,25 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
                     task.cancel()
     finally:
         await asyncio.to_thread(store.close)
+
+
+def _prometheus(store: "Store", settings: Settings) -> "PrometheusParts":
+    """Return what answers Prometheus' API."""
+    from kobs.api.prometheus.router import PrometheusParts  # noqa: PLC0415 - by role
+    from kobs.api.prometheus.status import ServerFacts  # noqa: PLC0415
+    from kobs.query.metric_catalog import MetricCatalog  # noqa: PLC0415
+    from kobs.query.metrics import Metrics  # noqa: PLC0415
+    from kobs.query.promql.limits import QueryLimits  # noqa: PLC0415
+    from kobs.query.promql.queueing import HeavyQueue  # noqa: PLC0415
+    from kobs.query.targets import TargetView  # noqa: PLC0415
+
+    metrics = Metrics(
+        store,
+        limits=QueryLimits.of(settings.query),
+        timeout_seconds=settings.query.timeout_seconds,
+        queue=HeavyQueue(running=settings.query.heavy_queries, waiting=settings.query.heavy_waiting),
+    )
+    return PrometheusParts(metrics, MetricCatalog(store), ServerFacts.of(settings), TargetView(store))
 
 
 def _open_store(settings: Settings) -> "Store":

@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CALL = re.compile(r"(?:^\$ |`|^  look +|^ {11}|^)(?:\.venv/bin/)?kobs ([a-z]+)((?: [^`\n]*)?)", re.MULTILINE)
 FLAG = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)")
-SETTING = re.compile(r"`((?:agent|server|storage|up|log)\.[a-z_]+)`")
+SETTING = re.compile(r"`((?:agent|query|server|storage|up|log)\.[a-z_]+)`")
 PATHS = re.compile(r"`((?:kobs|tests)/[\w/.]+)`")
 
 

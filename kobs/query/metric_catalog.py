@@ -167,7 +167,7 @@ class MetricCatalog:
             if day is None:
                 return None
             series, pairs = metric_catalog.count_series(self._store, scope, day=day, comment=comment)
-            parts = metric_catalog.count_parts(self._store, day=day, comment=comment)
+            parts = metric_catalog.count_parts(self._store, scope, day=day, comment=comment)
             first_ms, last_ms = metric_catalog.find_time_range_ms(self._store, scope, day=day, comment=comment)
             lists = []
             for what in Counted:

@@ -9,6 +9,7 @@ Source: Prometheus 3, `promql/engine.go` (types, look-back, order), `web/api/v1/
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -20,19 +21,17 @@ from kobs.query.interruption import Interruption, run_interruptibly
 from kobs.query.promql.checking import value_type
 from kobs.query.promql.evaluation import Evaluation
 from kobs.query.promql.labelsets import compact, taken
-from kobs.query.promql.leaves import Leaves
-from kobs.query.promql.limits import Deadline, QueryLimits, QueryTimeoutError
-from kobs.query.promql.limits import Statistics as Reads
+from kobs.query.promql.leaves import DEFAULT_LOOKBACK_MS, Leaves
+from kobs.query.promql.limits import QueryLimits, QueryTimeoutError
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import parse
+from kobs.query.promql.queueing import HeavyQueryError, HeavyQueue
 from kobs.query.promql.series import SeriesMemory
 from kobs.query.promql.shape import is_ordered
 from kobs.query.promql.tree import Expression, ValueType
 from kobs.query.promql.values import Annotations, Block, Labels, Moments, Points, Scalar, Text
 from kobs.storage.clickhouse import Store
 
-LOOKBACK_MS = 300_000
-"""How old a value may be to count for a moment, unless the asker says otherwise."""
 MOST_POINTS_A_SERIES = 11_000
 """Prometheus' own limit, so that a panel that works there works here."""
 
@@ -83,11 +82,20 @@ class Answer:
 
 
 class Metrics:
-    """Queries on the metrics of a store. One object serves all queries of a process: it remembers series."""
+    """Queries on the metrics of a store. Without limits and a queue of its own it has the default ones."""
 
-    def __init__(self, store: Store, *, limits: QueryLimits | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        limits: QueryLimits | None = None,
+        timeout_seconds: float = 120.0,
+        queue: HeavyQueue | None = None,
+    ) -> None:
         self._store = store
         self._limits = limits if limits is not None else QueryLimits()
+        self._timeout_seconds = timeout_seconds
+        self._queue = queue if queue is not None else HeavyQueue()
         self._memory = SeriesMemory(store)
 
     async def instant(
@@ -105,7 +113,9 @@ class Metrics:
         Raises: QueryError, with a place in the text where it is the text's fault; QueryEvaluationError;
             UnsupportedQueryError; LimitError that names the limit; QueryTimeoutError.
         """
-        question = _Question(query, Moments(time_ms, time_ms, 1), lookback_ms or LOOKBACK_MS, limit, timeout_seconds)
+        question = _Question(
+            query, Moments(time_ms, time_ms, 1), lookback_ms or DEFAULT_LOOKBACK_MS, limit, timeout_seconds
+        )
         return await self._answer(question, scope, is_range=False)
 
     async def range(
@@ -134,29 +144,34 @@ class Metrics:
                 "Try decreasing the query resolution (?step=XX)"
             )
         moments = Moments(start_ms, end_ms, step_ms)
-        question = _Question(query, moments, lookback_ms or LOOKBACK_MS, limit, timeout_seconds)
+        question = _Question(query, moments, lookback_ms or DEFAULT_LOOKBACK_MS, limit, timeout_seconds)
         return await self._answer(question, scope, is_range=True)
 
     async def _answer(self, question: "_Question", scope: Scope, *, is_range: bool) -> Answer:
         asked = time.perf_counter()
+        whole_seconds = min(self._timeout_seconds, question.timeout_seconds or self._timeout_seconds)
 
-        def answer(interruption: Interruption) -> Answer:
-            reads = Reads()
-            leaves = Leaves(
+        def answer(interruption: Interruption, *, has_turn: bool) -> Answer:
+            left_seconds = max(whole_seconds - (time.perf_counter() - asked), 0.0)
+            deadline = _deadline(left_seconds, whole_seconds, interruption)
+            reads = Leaves(
                 self._store,
                 scope,
                 self._limits,
                 interruption,
                 bounds=question.moments,
-                timeout_seconds=question.timeout_seconds,
-                statistics=reads,
+                timeout_seconds=left_seconds,
                 memory=self._memory,
                 lookback_ms=question.lookback_ms,
+                has_turn=has_turn,
             )
-            check = _check(Deadline(question.timeout_seconds), interruption)
-            return question.answer(leaves, check, self._limits, asked, is_range=is_range)
+            return question.answer(reads, deadline, self._limits, asked, is_range=is_range)
 
-        return await self._run(answer)
+        try:
+            return await self._run(partial(answer, has_turn=False))
+        except HeavyQueryError:
+            async with self._queue.turn(scope, timeout_seconds=whole_seconds):
+                return await self._run(partial(answer, has_turn=True))
 
     async def _run(self, answer: Callable[[Interruption], T]) -> T:
         try:
@@ -184,7 +199,7 @@ class _Question:
     timeout_seconds: float | None
 
     def answer(
-        self, leaves: Leaves, check: Callable[[], None], limits: QueryLimits, asked: float, *, is_range: bool
+        self, reads: Leaves, check: Callable[[], None], limits: QueryLimits, asked: float, *, is_range: bool
     ) -> Answer:
         """Return the answer, in a thread of the store; `asked` is when the query came (seconds of the clock)."""
         begun = time.perf_counter()
@@ -202,7 +217,7 @@ class _Question:
             self.query,
             self.moments.start_ms,
             self.moments.end_ms,
-            leaves,
+            reads,
             notes,
             self.lookback_ms,
             limits.points,
@@ -223,23 +238,20 @@ class _Question:
             annotations.warnings[_TRUNCATED] = None
         done = time.perf_counter()
         statistics = Statistics(
-            preparation_seconds=parsed - begun,
-            queue_seconds=begun - asked,
-            evaluation_seconds=evaluated - parsed,
-            sort_seconds=done - evaluated,
-            total_seconds=done - asked,
-            samples=leaves.statistics.samples_read,
-            peak_samples=leaves.statistics.peak_samples,
-        )
+            parsed - begun, begun - asked, evaluated - parsed, done - evaluated, done - asked,
+            reads.statistics.samples_read, reads.statistics.peak_samples,
+        )  # fmt: skip
         return Answer(value, is_range, self.moments, annotations, statistics)
 
 
-def _check(deadline: Deadline, interruption: Interruption) -> Callable[[], None]:
+def _deadline(left_seconds: float, whole_seconds: float, interruption: Interruption) -> Callable[[], None]:
     """Return what ends a query that takes too long, or whose asker has gone."""
+    end = time.monotonic() + left_seconds
 
     def check() -> None:
         interruption.check()
-        deadline.left_seconds()
+        if time.monotonic() > end:
+            raise QueryTimeoutError(f"query timed out in expression evaluation: it has {whole_seconds:g} s")
 
     return check
 

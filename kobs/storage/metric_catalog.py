@@ -167,12 +167,13 @@ def count_by(
     return list(zip(counted["name"].to_pylist(), counted["number"].to_pylist(), strict=True))
 
 
-def count_parts(store: Store, *, day: int, comment: str = "") -> int:
-    """Return how many data parts hold the samples of a day (since 1970)."""
+def count_parts(store: Store, scope: Scope, *, day: int, comment: str = "") -> int:
+    """Return how many data parts hold the samples of a day (since 1970); none for a reader who sees only some."""
+    condition, parameters = where(scope, Signal.METRICS, cluster="''", namespace="''")
     counted = store.select(
         "SELECT count() AS parts FROM system.parts WHERE database = {database:String} AND table = 'metric_samples' "
-        "AND active AND partition = toString(toDate({day:Int32}))",
-        {"database": store.database, "day": day},
+        f"AND active AND partition = toString(toDate({{day:Int32}})) AND {condition}",
+        {**parameters, "database": store.database, "day": day},
         comment=comment,
     )
     return int(counted["parts"][0].as_py())

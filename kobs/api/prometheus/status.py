@@ -28,7 +28,7 @@ from kobs.api.security import scope_of
 from kobs.config import Settings
 from kobs.errors import QueryError
 from kobs.query.metric_catalog import MetricCatalog
-from kobs.query.metrics import LOOKBACK_MS
+from kobs.query.promql.leaves import DEFAULT_LOOKBACK_MS
 
 API_VERSION = "3.8.0"
 """The Prometheus whose API kobs answers."""
@@ -61,8 +61,10 @@ class ServerFacts:
             retention=retention,
             flags={
                 "log.level": settings.log.level,
-                "query.lookback-delta": f"{LOOKBACK_MS // 60_000}m",
-                "query.timeout": f"{settings.storage.query_timeout_seconds:g}s",
+                "query.lookback-delta": f"{DEFAULT_LOOKBACK_MS // 60_000}m",
+                "query.max-concurrency": str(settings.query.heavy_queries),
+                "query.max-samples": str(settings.query.max_samples),
+                "query.timeout": f"{settings.query.timeout_seconds:g}s",
                 "storage.tsdb.retention.time": retention,
                 "web.enable-remote-write-receiver": "true",
                 "web.listen-address": settings.server.listen,

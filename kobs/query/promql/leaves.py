@@ -19,10 +19,12 @@ from kobs.model.scope import Scope
 from kobs.query.interruption import Interruption
 from kobs.query.promql import ranges
 from kobs.query.promql.folding import FOLDS
+from kobs.query.promql.labelsets import METADATA
 from kobs.query.promql.limits import Deadline, QueryLimits, Statistics
 from kobs.query.promql.newest import newest
+from kobs.query.promql.queueing import HeavyQueryError
 from kobs.query.promql.series import Found, SeriesMemory
-from kobs.query.promql.slices import Reading, Slice, Slicing
+from kobs.query.promql.slices import Reading, Slice, Slicing, expected_samples
 from kobs.query.promql.tree import (
     Aggregation,
     AtAnchor,
@@ -49,7 +51,8 @@ class Leaves:
     """The reading of one query, in one thread of the store.
 
     `bounds` are the query's own moments, for `@ start()` and `@ end()`; `lookback_ms` is that of its selectors where
-    they are aggregated. `memory` is that of the process: without it nothing is remembered from query to query.
+    they are aggregated. `memory` is that of the process: without it nothing is remembered from query to query. Without
+    `has_turn` a query that turns out to be heavy ends with a HeavyQueryError before it reads any samples.
 
     All methods raise LimitErrors, QueryTimeoutError among them, and what the store raises.
     """
@@ -66,6 +69,7 @@ class Leaves:
         statistics: Statistics | None = None,
         memory: SeriesMemory | None = None,
         lookback_ms: int = DEFAULT_LOOKBACK_MS,
+        has_turn: bool = True,
     ) -> None:
         self.statistics = statistics if statistics is not None else Statistics()
         self._scope = scope
@@ -74,6 +78,8 @@ class Leaves:
         self._bounds = bounds
         self._memory = memory if memory is not None else SeriesMemory(store)
         self._lookback_ms = lookback_ms
+        self._has_turn = has_turn
+        self._expected_samples = 0.0
         self._slicing = Slicing(
             store, limits, interruption, deadline=Deadline(timeout_seconds), statistics=self.statistics
         )
@@ -124,12 +130,12 @@ class Leaves:
         """
         make = FOLDS.get(node.operator)
         expression = _unwrapped(node.expression)
-        if make is None or METRIC_NAME in node.labels:
+        if make is None or METADATA & frozenset(node.labels):
             return None
         if isinstance(expression, VectorSelector):
             reading = self._reading(expression, moments, self._lookback_ms, with_stale=True)
             compute = _newest(reading, moments)
-        elif isinstance(expression, Call) and expression.function in ranges.FUNCTIONS:
+        elif isinstance(expression, Call) and expression.function in ranges.FUNCTIONS - {"last_over_time"}:
             arguments = [_unwrapped(each) for each in expression.arguments]
             numbers = [each.value for each in arguments if isinstance(each, NumberLiteral)]
             selector = next((each for each in arguments if isinstance(each, MatrixSelector)), None)
@@ -145,7 +151,10 @@ class Leaves:
         found = self._find(reading)
         if len(found.ids) * moments.count() < _MANY_POINTS:
             return None
-        groups = self._memory.groups(found, node.labels, is_without=node.is_without, comment=self._comment)
+        dropped = METADATA if isinstance(expression, Call) else frozenset({METRIC_NAME})
+        groups = self._memory.groups(
+            found, node.labels, is_without=node.is_without, dropped=dropped, comment=self._comment
+        )
         self._limits.check_points(len(groups.labels), moments.count())
         fold = make(len(groups.labels), moments.count())
         for part in self._slicing.slices(found, reading):
@@ -195,6 +204,9 @@ class Leaves:
         )
         self._limits.check_series(len(found.ids))
         self.statistics.series += len(found.ids)
+        self._expected_samples += len(found.ids) * expected_samples(reading)
+        if not self._has_turn and self._expected_samples > self._limits.light_samples:
+            raise HeavyQueryError("the query is heavy")
         return found
 
     def _collected(self, reading: Reading, moments: Moments, compute: Compute) -> Block:

@@ -6,6 +6,7 @@ An error names the limit, how much was asked for, and the setting. No limit cuts
 import time
 from dataclasses import dataclass
 
+from kobs.config import QuerySettings
 from kobs.errors import LimitError
 
 
@@ -23,8 +24,21 @@ class QueryLimits:
     """Samples that all selectors of a query read."""
     points: int = 20_000_000
     """Points (series x moments) that a selector may have in memory."""
-    memory_bytes: int = 512 * 2**20
-    """Memory of one statement, and of the samples that are in memory together."""
+    memory_bytes: int = 256 * 2**20
+    """Memory of the samples that are in memory together, and of one statement."""
+    light_samples: int = 5_000_000
+    """Samples that a query may read without waiting for its turn."""
+
+    @classmethod
+    def of(cls, settings: QuerySettings) -> "QueryLimits":
+        """Return the limits that settings say."""
+        return cls(
+            settings.max_series,
+            settings.max_samples,
+            settings.max_points,
+            settings.max_memory_bytes,
+            settings.heavy_samples,
+        )
 
     def check_series(self, count: int) -> None:
         """Refuse a selector of too many series; `count` may be the limit plus one where nobody counted further.

@@ -44,8 +44,8 @@ class Found:
     """Whether they are all series of their one metric."""
     selection: Selection
     scope: Scope
-    groups: "dict[tuple[tuple[str, ...], bool], Groups]" = field(default_factory=dict)
-    """Groupings that were worked out before, by labels and `without`."""
+    groups: "dict[tuple[tuple[str, ...], bool, frozenset[str]], Groups]" = field(default_factory=dict)
+    """Groupings that were worked out before, by what `groups` is asked."""
 
     @classmethod
     def nothing(cls, scope: Scope) -> "Found":
@@ -123,22 +123,28 @@ class SeriesMemory:
         self._remember_labels(wanted, result)
         return result
 
-    def groups(self, found: Found, labels: tuple[str, ...], *, is_without: bool, comment: str = "") -> Groups:
-        """Return the groups of found series `by` some labels or `without` them; the metric's name is never a label."""
-        known = found.groups.get((labels, is_without))
+    def groups(
+        self,
+        found: Found,
+        labels: tuple[str, ...],
+        *,
+        is_without: bool,
+        dropped: frozenset[str],
+        comment: str = "",
+    ) -> Groups:
+        """Return the groups of found series `by` some labels or `without` them, after some labels were dropped."""
+        key = (labels, is_without, dropped)
+        known = found.groups.get(key)
         if known is not None:
             return known
-        named = frozenset(labels) | ({METRIC_NAME} if is_without else frozenset())
+        named = frozenset(labels)
         numbers: dict[Labels, int] = {}
         of_series = np.empty(len(found.ids), dtype=np.int64)
         for at, each in enumerate(self.labels(found, comment=comment)):
-            if is_without:
-                group = tuple(pair for pair in each if pair[0] not in named)
-            else:
-                group = tuple(pair for pair in each if pair[0] in named and pair[0] != METRIC_NAME)
+            group = tuple([pair for pair in each if (pair[0] in named) != is_without and pair[0] not in dropped])
             of_series[at] = numbers.setdefault(group, len(numbers))
         groups = Groups(tuple(numbers), of_series)
-        found.groups[labels, is_without] = groups
+        found.groups[key] = groups
         return groups
 
     def _remember(self, key: object, revision: Revision, found: Found) -> None:

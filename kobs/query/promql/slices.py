@@ -130,7 +130,7 @@ class Slicing:
             return
         wanted = reading.samples(found)
         most = max(1, self._limits.memory_bytes // _BYTES_A_SAMPLE)
-        expected = max(1.0, _expected_samples(reading))
+        expected = max(1.0, expected_samples(reading))
         start = 0
         with ThreadPoolExecutor(1, thread_name_prefix="slices") as reader:
             ids = found.ids[: _size(most, expected)]
@@ -195,7 +195,7 @@ def _size(most_samples: int, expected: float) -> int:
     return max(1, min(_MOST_IDS, int(most_samples / expected)))
 
 
-def _expected_samples(reading: Reading) -> float:
+def expected_samples(reading: Reading) -> float:
     """Return how many samples a series is thought to have."""
     span_ms = reading.until_ms() - reading.after_ms()
     if reading.has_gaps():
