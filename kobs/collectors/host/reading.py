@@ -139,7 +139,7 @@ class HostReader:
         except AbsentError:
             self._failing.discard(name)
             return None
-        except (OSError, ValueError, LookupError) as error:
+        except (OSError, ValueError, LookupError, ArithmeticError) as error:
             _unreadable.labels(name).inc()
             if name not in self._failing:
                 log.warning("A part of the machine cannot be read; its metrics are missing.", part=name, error=error)

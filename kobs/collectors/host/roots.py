@@ -126,4 +126,4 @@ def read_or_absent(path: str) -> bytes:
 
 def _by_number(name: str) -> list[tuple[int, str]]:
     """Order cpu2 before cpu10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -63,6 +63,7 @@ def test_all_forms_of_a_good_text() -> None:
         ("a 1\nb 2", "line 2: expected a line feed at the end"),
         ("a 1\nb\n", "line 2: expected a number as value of b, got ''"),
         ("a 1_000\n", "line 1: expected a number as value of a, got '1_000'"),
+        ("a \u0661\n", "line 1: expected a number as value of a"),
         ("a 1 1700000000000\n", "line 1: expected no timestamp"),
         ("1a 1\n", "line 1: expected the name of a metric"),
         ('a{b="c" 1\n', "line 1: expected a label"),
