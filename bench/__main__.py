@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import agent, idle, ingest, samples, scrape, search
+from bench import agent, idle, ingest, promql, samples, scrape, search
 from bench.results import Options, Result, as_json, table
 
 BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Result]]] = {
     "server": ingest.measure,
     "samples": samples.measure,
     "search": search.measure,
+    "promql": promql.measure,
     "scrape": scrape.parse,
     "scraping": scrape.whole,
     "idle": idle.everything,

@@ -1,21 +1,20 @@
 """What the server takes for samples until they are stored and merged: from agents, and by remote write."""
 
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import msgspec
 import numpy as np
 
-from bench.processes import Measured, Server, free_port, serving, until_quiet
+from bench.processes import Measured, Server, serving, until_quiet
+from bench.prometheus import running_prometheus
 from bench.results import Options, Result
 from bench.series import STEP_MS, MovingSeries
 from bench.write_requests import MESSAGES, Maker
@@ -141,7 +140,7 @@ def _remote_write(options: Options) -> list[Result]:
                 data=data,
             )
         )
-        with tempfile.TemporaryDirectory(prefix="kobs-bench-") as name, _prometheus(Path(name)) as found:
+        with tempfile.TemporaryDirectory(prefix="kobs-bench-") as name, running_prometheus(Path(name)) as found:
             if found is None:
                 continue
             process, url = found
@@ -189,36 +188,6 @@ def _written(process: Measured, url: str, version: str, series: int, steps: int)
     # What goes on after the last answer belongs to the work: merges.
     before = process.cpu_seconds()
     return used + until_quiet(process) - before
-
-
-@contextmanager
-def _prometheus(folder: Path) -> Iterator[tuple[Measured, str] | None]:
-    """Run a Prometheus that takes remote write, if the program is there."""
-    programs = Path(os.environ.get("KOBS_PEERS") or Path.home() / ".cache" / "kobs-peers") / "bin"
-    if not (programs / "prometheus").exists():
-        yield None
-        return
-    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1h}\n")
-    port = free_port()
-    output = folder / "prometheus.out"
-    arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
-    arguments += [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-    with output.open("wb") as stream:
-        process = subprocess.Popen([programs / "prometheus", *arguments], stdout=stream, stderr=subprocess.STDOUT)
-    measured = Measured(process, output)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _until(lambda: _answers(f"{url}/-/ready"), seconds=60, what="Prometheus")
-        yield measured, url
-    finally:
-        measured.stop()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
 
 
 def _until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
