@@ -14,6 +14,7 @@ import os
 import re
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,8 @@ DEFAULT_MAX_MEMORY_BYTES = 2 * 1024**3
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _HTTP_MARGIN_SECONDS = 10.0
+_ANY_TABLE = ""
+"""The change of a command, which may be one of any table."""
 _ACCESS_ERRORS = frozenset(
     {192, 193, 194, 516}
 )  # unknown user, wrong password, required password, authentication failed
@@ -91,6 +94,7 @@ class Store:
         self._closed = False
         self._killing = threading.Lock()
         self._columns: dict[str, dict[str, str]] = {}
+        self._changes: Counter[str] = Counter()
         # it also keeps the embedded engine open while the pool has no handle
         self._killer = self._make_database()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store")
@@ -147,6 +151,29 @@ class Store:
         if rows.num_rows == 0:
             return
         arrow.check(table, rows, self._columns_of(table))
+        with self._changing(table):
+            self._insert(table, rows, settings=settings, comment=comment)
+
+    def changes(self, table: str) -> int | None:
+        """Return a number that is another one after each change of a table from here; None where others change it too.
+
+        It changes before and after an insert: what was read between two equal numbers is what there is.
+        """
+        with self._lock:
+            return self._changes[table] + self._changes[_ANY_TABLE] if self.embedded else None
+
+    @contextlib.contextmanager
+    def _changing(self, table: str) -> Iterator[None]:
+        with self._lock:
+            self._changes[table] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changes[table] += 1
+
+    def _insert(self, table: str, rows: pa.Table, *, settings: Mapping[str, object] | None, comment: str) -> None:
+        """Insert rows that fit the table."""
         of_statement = binding.with_comment(settings, comment)
         columns = ", ".join("`" + name.replace("`", "``") + "`" for name in rows.column_names)
         content = arrow.write(rows, compress=not self.embedded)
@@ -186,7 +213,7 @@ class Store:
             # a handle of the embedded engine stays read-only for ever: the way back is refused too
             raise StorageError("command: the setting readonly cannot be given", code=164, name="READONLY")
         bound = binding.checked_parameters(sql, parameters)
-        with self._client() as client, _mapped("command"):
+        with self._changing(_ANY_TABLE), self._client() as client, _mapped("command"):
             client.command(sql, parameters=bound, settings={**of_statement, **self._query_id(comment)})
         self._columns.clear()
 

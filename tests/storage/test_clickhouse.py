@@ -340,6 +340,28 @@ class TestOpening:
             Store(url, database=database)
 
 
+@pytest.mark.clickhouse
+def test_changes_of_a_table_are_told_where_nobody_else_makes_any(store: Store) -> None:
+    """The number is another one after an insert, a failed one too, and after a command; others' tables do not count."""
+    if not store.embedded:
+        assert store.changes("logs") is None
+        return
+    seen = [store.changes("logs")]
+    store.insert("logs", log_rows([b"a"]))
+    seen.append(store.changes("logs"))
+    with pytest.raises(StorageError):
+        store.insert("logs", log_rows([b"a"]), settings={"no_such_setting": 1})
+    seen.append(store.changes("logs"))
+    store.command("TRUNCATE TABLE logs")
+    seen.append(store.changes("logs"))
+    assert len(set(seen)) == 4
+    store.select("SELECT 1")
+    assert store.changes("logs") == seen[-1]
+    other = store.changes("log_streams")
+    store.insert("logs", log_rows([b"a"]))
+    assert store.changes("log_streams") == other
+
+
 def test_an_unmarked_test_cannot_open_a_store() -> None:
     with pytest.raises(pytest.fail.Exception, match="clickhouse"):
         Store("chdb:///nowhere")

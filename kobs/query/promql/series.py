@@ -61,6 +61,19 @@ class Groups:
     numbers: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found, and what must be as it was for it to hold: the store's changes, or else the metric's revision."""
+
+    revision: Revision
+    changes: int | None
+    found: Found
+
+    def weight(self) -> int:
+        """Return its share of what may be remembered; an empty one takes memory too."""
+        return len(self.found.ids) + 100
+
+
 class SeriesMemory:
     """Finds series and remembers them."""
 
@@ -70,7 +83,7 @@ class SeriesMemory:
         self._most_ids = most_ids
         self._lock = threading.Lock()
         self._labels: OrderedDict[int, Labels] = OrderedDict()
-        self._found: OrderedDict[object, tuple[Revision, Found]] = OrderedDict()
+        self._found: OrderedDict[object, _Known] = OrderedDict()
         self._ids = 0
 
     def find(
@@ -86,22 +99,26 @@ class SeriesMemory:
                 return unnamed
             names = {dict(labels).get(METRIC_NAME, "") for labels in self.labels(unnamed, comment=comment)}
             return Found(ids, tuple(sorted(names)), is_whole_metric=False, selection=selection, scope=scope)
+        key = (scope, selection.conditions, metric_series_reads.days(selection), limit)
+        changes = self._store.changes("metric_series")
+        with self._lock:
+            known = self._found.get(key)
+            if known is not None and changes is not None and known.changes == changes:
+                self._found.move_to_end(key)
+                return known.found
         revision = metric_series_reads.read_revision(
             self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
         )
-        key = (scope, selection.conditions, metric_series_reads.days(selection), limit)
-        with self._lock:
-            known = self._found.get(key)
-            if known is not None and known[0] == revision:
-                self._found.move_to_end(key)
-                return known[1]
+        if known is not None and known.revision == revision:
+            self._remember(key, _Known(revision, changes, known.found))
+            return known.found
         ids = np.zeros(0, dtype=np.uint64)
         if revision is not None and revision.rows:
             ids = metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
         is_whole = len(selection.conditions) == 1 and scope.clusters is None and scope.namespaces is None
         found = Found(ids, (metric,), is_whole_metric=is_whole, selection=selection, scope=scope)
         if revision is not None:
-            self._remember(key, revision, found)
+            self._remember(key, _Known(revision, changes, found))
         return found
 
     def labels(self, found: Found, ids: NDArray[np.uint64] | None = None, *, comment: str = "") -> list[Labels]:
@@ -147,16 +164,16 @@ class SeriesMemory:
         found.groups[key] = groups
         return groups
 
-    def _remember(self, key: object, revision: Revision, found: Found) -> None:
+    def _remember(self, key: object, known: "_Known") -> None:
         with self._lock:
             before = self._found.pop(key, None)
             if before is not None:
-                self._ids -= len(before[1].ids) + 100
-            self._found[key] = (revision, found)
-            self._ids += len(found.ids) + 100  # an empty one takes memory too
+                self._ids -= before.weight()
+            self._found[key] = known
+            self._ids += known.weight()
             while self._ids > self._most_ids and len(self._found) > 1:
-                _, (_, forgotten) = self._found.popitem(last=False)
-                self._ids -= len(forgotten.ids) + 100
+                _, forgotten = self._found.popitem(last=False)
+                self._ids -= forgotten.weight()
 
     def _remember_labels(self, ids: Sequence[int], labels: Sequence[Labels]) -> None:
         with self._lock:

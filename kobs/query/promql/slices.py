@@ -5,9 +5,10 @@ slice that turns out too large, or for which the engine's memory does not suffic
 a slice is worked on, the next one is read by a thread of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,9 +135,10 @@ class Slicing:
         start = 0
         with ThreadPoolExecutor(1, thread_name_prefix="slices") as reader:
             ids = found.ids[: _size(most, expected)]
-            coming = reader.submit(self._read, found, ids, wanted, most, reading)
+            # the first slice is read here: where it is the only one, as of most panels, no thread is started
+            coming: Callable[[], ArrangedSamples | None] = partial(self._read, found, ids, wanted, most, reading)
             while len(ids):
-                samples = coming.result()
+                samples = coming()
                 if samples is None:
                     expected = max(expected, most / len(ids)) * 4
                     if len(ids) == 1:
@@ -145,7 +147,7 @@ class Slicing:
                             "bytes, the limit (query.max_memory_bytes); select a shorter time"
                         )
                     following = found.ids[start : start + max(1, min(len(ids) // 2, _size(most, expected)))]
-                    coming = reader.submit(self._read, found, following, wanted, most, reading)
+                    coming = reader.submit(self._read, found, following, wanted, most, reading).result
                     ids = following
                     continue
                 self._statistics.samples_read += len(samples.values)
@@ -155,7 +157,7 @@ class Slicing:
                 end = start + len(ids)
                 following = found.ids[end : end + _size(most, expected)]
                 if len(following):
-                    coming = reader.submit(self._read, found, following, wanted, most, reading)
+                    coming = reader.submit(self._read, found, following, wanted, most, reading).result
                 yield Slice(ids, start, samples)
                 self.check()
                 start, ids = end, following
