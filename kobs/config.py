@@ -494,7 +494,8 @@ class UpSettings(Section):
     so that trying it needs no rights and no cleaning up elsewhere."""
 
     collect: bool = True
-    """Whether this machine is observed too: what a first look should show. False: only the server side."""
+    """Whether this machine and kobs itself are observed: what a first look should show. False: only the server side,
+    whose store holds what others send and nothing else."""
 
 
 class LogSettings(Section):

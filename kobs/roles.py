@@ -143,7 +143,9 @@ async def up(settings: Settings, announce: "Callable[[UpReport], None]") -> None
             if settings.up.collect:
                 await child.enter_async_context(_child_agent(settings, listener))
             stack.push_async_exit(child)
-            parts = await stack.enter_async_context(_serving(settings, listener))
+            # without collecting, the store holds what others send and nothing else
+            serving = _serving(settings, listener, stores_own_metrics=settings.up.collect)
+            parts = await stack.enter_async_context(serving)
             stack.push_async_callback(child.aclose)
             while True:
                 reports = parts.log_ingest.reports()
@@ -169,7 +171,9 @@ class _Parts:
 
 
 @contextlib.asynccontextmanager
-async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator[_Parts]:
+async def _serving(
+    settings: Settings, listener: socket.socket, *, stores_own_metrics: bool = True
+) -> AsyncIterator[_Parts]:
     """Open the store, start ingest and API, and close them in the other order."""
     from kobs.api.app import Services, create_app  # noqa: PLC0415 - by role
     from kobs.ingest.logs import LogIngest  # noqa: PLC0415
@@ -212,7 +216,7 @@ async def _serving(settings: Settings, listener: socket.socket) -> AsyncIterator
         web = _web_server(create_app(services))
         async with asyncio.TaskGroup() as tasks:
             parts = [log_ingest.run(), sample_ingest.run(), retention.run(), tail.run(), _watch_loop_lag()]
-            if settings.server.own_metrics_seconds:
+            if stores_own_metrics and settings.server.own_metrics_seconds:
                 own_labels = {"instance": settings.node, "role": "server"}
                 own = OwnMetrics(
                     sample_ingest,

@@ -21,7 +21,7 @@ _BEHIND_BYTES = 1024 * 1024
 @click.command(help="Observe this machine: server, store and agent in one.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder of all data.")
 @click.option("--listen", metavar="HOST:PORT", help="Address to listen on.")
-@click.option("--no-collect", is_flag=True, help="Only the server side: do not observe this machine.")
+@click.option("--no-collect", is_flag=True, help="Only the server side: observe neither this machine nor kobs itself.")
 @click.option(
     "--scrape-config",
     type=click.Path(dir_okay=False, path_type=Path),
