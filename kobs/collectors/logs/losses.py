@@ -33,7 +33,7 @@ class Losses:
                 start=start,
                 reason=reason,
                 end=end,
-                first_ns=segment.last_ns,
+                first_ns=segment.unread_since_ns(),
                 last_ns=time.time_ns(),
                 detail=detail,
                 stream=segment.stream,

@@ -1,5 +1,6 @@
 """A source and its segments, as the agent follows them. Times are monotonic seconds, offsets bytes."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,17 @@ class Segment:
     def is_container(self) -> bool:
         """Whether it is a container's: its old files do not grow once the new one is there."""
         return self.stream.source.kind is SourceKind.CONTAINER
+
+    def unread_since_ns(self) -> int:
+        """Return a time that none of its unread lines is before; 0 where that is not known.
+
+        It is that of the last reading; for a container's file of which nothing was read, the time of its first line,
+        which its segment is.
+        """
+        if self.last_ns or not self.is_container:
+            return self.last_ns
+        # of a first line that is not in the runtime's form, the segment is a hash
+        return self.segment if 0 < self.segment <= (self.modified_ns or time.time_ns()) else 0
 
     def known(self) -> KnownSegment:
         """Return the values that the state keeps."""
