@@ -1,9 +1,9 @@
 """The envelope of Prometheus' answers: `{"status":"success","data":...}` with warnings and infos, and its errors."""
 
 import math
-import zlib
 
 import orjson
+from isal import igzip
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +25,8 @@ MOST_ANNOTATIONS = 10
 
 _MEDIA_TYPE = "application/json"
 _LEAST_COMPRESSED_BYTES = 1024
+_COMPRESSION = 1
+"""Of ISA-L's four levels the second: as small as zlib's lowest, in less than half of its time."""
 _TRUNCATED = "results truncated due to limit"
 
 log = telemetry.get_logger(__name__)
@@ -68,8 +70,7 @@ def _compressed(request: Request, body: bytes) -> Response:
     """Return a body, compressed where the client takes that; called from a worker thread for large ones."""
     headers = {"Vary": "Accept-Encoding"}
     if len(body) >= _LEAST_COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", "").lower():
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-        body = packer.compress(body) + packer.flush()
+        body = igzip.compress(body, _COMPRESSION)
         headers["Content-Encoding"] = "gzip"
     return Response(body, headers=headers, media_type=_MEDIA_TYPE)
 

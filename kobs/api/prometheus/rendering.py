@@ -5,7 +5,6 @@ written by one call, and the times of an evaluation once for all of its series.
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import compress
@@ -98,6 +97,7 @@ def vector_json(block: Block, time_ms: int) -> bytes:
 def matrix_json(block: Block, times_ms: NDArray[np.int64]) -> bytes:
     """Return the series of a block that are present at any moment, as a matrix' `result`."""
     heads = _heads(times_ms.tolist())
+    whole = _Series(heads)
     counts = block.present.sum(axis=1).tolist()
     found = []
     for index, labels in enumerate(block.labels):
@@ -105,10 +105,10 @@ def matrix_json(block: Block, times_ms: NDArray[np.int64]) -> bytes:
             continue
         values = block.values[index]
         if counts[index] == len(heads):
-            found.append(_series_json(labels, heads, values))
+            found.append(whole.json(labels, values))
         else:
             present = block.present[index]
-            found.append(_series_json(labels, list(compress(heads, present.tolist())), values[present]))
+            found.append(_Series(list(compress(heads, present.tolist()))).json(labels, values[present]))
     return _array(found)
 
 
@@ -119,18 +119,27 @@ def points_json(points: Points) -> bytes:
     for index, labels in enumerate(points.labels):
         first, end = bounds[index], bounds[index + 1]
         if first < end:
-            heads = _heads(points.times_ms[first:end].tolist())
-            found.append(_series_json(labels, heads, points.values[first:end]))
+            series = _Series(_heads(points.times_ms[first:end].tolist()))
+            found.append(series.json(labels, points.values[first:end]))
     return _array(found)
 
 
 def _heads(times_ms: Sequence[int]) -> list[bytes]:
-    return [f'[{format_time(time_ms)},"'.encode() for time_ms in times_ms]
+    """Return what stands before the value of each point, with the end of the point before it."""
+    return [f'"],[{format_time(time_ms)},"'.encode() for time_ms in times_ms]
 
 
-def _series_json(labels: Labels, heads: Sequence[bytes], values: NDArray[np.float64]) -> bytes:
-    points = b'"],'.join(map(operator.add, heads, format_values(values)))
-    return b"".join((b'{"metric":', labels_json(labels), b',"values":[', points, b'"]]}'))
+class _Series:
+    """The points of a series of given times, at least one; its values change from series to series."""
+
+    def __init__(self, heads: Sequence[bytes]) -> None:
+        self._parts = [b""] * (2 * len(heads))  # heads and values in turn, so that one join writes them all
+        self._parts[0::2] = [heads[0].removeprefix(b'"],'), *heads[1:]]
+
+    def json(self, labels: Labels, values: NDArray[np.float64]) -> bytes:
+        """Return a series of a matrix."""
+        self._parts[1::2] = format_values(values)
+        return b"".join((b'{"metric":', labels_json(labels), b',"values":[', *self._parts, b'"]]}'))
 
 
 def _array(items: list[bytes]) -> bytes:
