@@ -268,8 +268,8 @@ class Reader:
             if segment.path.exists():
                 return  # not readable now: it is among the problems, and tried again
             segment.gone_at = now
-        if segment.acked < segment.size and now - segment.gone_at < COPY_GRACE_SECONDS:
-            return
+        if now - segment.gone_at < COPY_GRACE_SECONDS:
+            return  # it may have grown since its size was last seen, and be there under another name
         if segment.acked < segment.size:
             self._losses.lose(segment, segment.acked, segment.size, LossReason.ROTATED_AWAY)
             segment.acked = segment.size

@@ -40,7 +40,7 @@ class Registry:
         self._folders: dict[Path, set[Path]] = {}
         self.unidentified = Unidentified()
         self._placed: dict[tuple[int, int], int] = {}
-        self._looked = False
+        self._full_looks = 0
         for known in state.segments():
             self._restore(known)
         for batch in state.batches():
@@ -49,7 +49,12 @@ class Registry:
     @property
     def looked(self) -> bool:
         """Whether a first full look has been taken in."""
-        return self._looked
+        return self._full_looks > 0
+
+    @property
+    def looked_again(self) -> bool:
+        """Whether two full looks have been: the first misses a file that gets another name while it goes on."""
+        return self._full_looks > 1
 
     def log_of(self, stream: Stream) -> Log:
         """Return the entry of a source, new if need be."""
@@ -74,11 +79,12 @@ class Registry:
             self._folders[folder] = paths
             if not paths:
                 del self._folders[folder]
-        if not self._looked:
-            self._begin_missing(now=now)
+        if look.full:
+            self._full_looks += 1
+            if self._full_looks == 1:
+                self._begin_missing(now=now)
 
     def _begin_missing(self, *, now: float) -> None:
-        self._looked = True
         for segment in self.segments.values():
             if segment.found:
                 continue

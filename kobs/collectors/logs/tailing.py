@@ -57,6 +57,8 @@ class Tailer:
         """Take in a look of the discovery."""
         self._registry.update(look, now=now)
         self._resting.wake_grown()
+        if look is not None and look.full:
+            self._give_up_missing(now=now)
         if now >= self._next_held_look:
             self._next_held_look = now + _HELD_LOOK_SECONDS
             self._vanishing.keep_within_held_bytes()
@@ -68,7 +70,8 @@ class Tailer:
         registry = self._registry
         if not registry.looked:
             return []
-        doubtful = {segment.source for segment in registry.missing} - self._asked
+        missing = registry.missing if registry.looked_again else ()
+        doubtful = {segment.source for segment in missing} - self._asked
         return [*registry.unplaced.values(), *(registry.logs[each] for each in doubtful - registry.unplaced.keys())]
 
     def place(self, asked: list[Log], answer: PositionsAnswer, *, now: float) -> None:
@@ -87,13 +90,7 @@ class Tailer:
                 )
                 if delivered >= entry.pending.end:
                     self._advance(entry, entry.pending)
-        for segment in list(self._registry.missing):
-            if segment.source not in self._asked:
-                continue
-            entry = self._registry.logs[segment.source]
-            if entry.pending is not None and entry.pending.segment == segment.segment:
-                self._again(entry, entry.pending, now=now + COPY_GRACE_SECONDS)
-            self._vanishing.give_up_missing(segment, now=now)
+        self._give_up_missing(now=now)
         if asked and self._state.fresh and not self._registry.unplaced:
             self._state.placed()
 
@@ -190,8 +187,8 @@ class Tailer:
             return None
         while entry.segments:
             segment = entry.segments[0]
-            if segment in self._registry.missing and segment.source not in self._asked:
-                return None  # the server is asked first
+            if segment in self._registry.missing:
+                return None  # a second look and the server come first
             if self._reader.is_unchanged(segment, now=now):
                 return None
             cut = self._reader.next_cut(entry, segment, now=now)
@@ -232,6 +229,16 @@ class Tailer:
             return None
         cut_of, boundaries, payload = batch
         return ReadBatch(entry, cut_of, boundaries, payload, retry=False)
+
+    def _give_up_missing(self, *, now: float) -> None:
+        """Put on record what neither two looks found nor the server has."""
+        for segment in list(self._registry.missing):
+            if segment.source not in self._asked or not self._registry.looked_again:
+                continue
+            entry = self._registry.logs[segment.source]
+            if entry.pending is not None and entry.pending.segment == segment.segment:
+                self._again(entry, entry.pending, now=now + COPY_GRACE_SECONDS)
+            self._vanishing.give_up_missing(segment, now=now)
 
     def _again(self, entry: Log, pending: Boundaries, *, now: float) -> ReadBatch | None:
         """Read a batch again that may have been sent."""

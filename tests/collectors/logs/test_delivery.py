@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kobs.collectors.logs.discovery import Look
 from kobs.storage.clickhouse import Store
 from tests.collectors.logs.node import Node
 from tests.writing import ContainerLog, compress, numbers
@@ -195,6 +196,35 @@ def test_a_file_that_is_gone_before_it_was_read_is_on_record(node: Node) -> None
         assert loss["bytes"] is None
         assert int(loss["first"]) < int(loss["last"])
         assert report["totals"]["missing_bytes"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_file_that_is_compressed_during_the_first_look_is_read_on(node: Node) -> None:
+    """The look saw its old name, and nothing is there under it any more when the file is opened."""
+
+    async def scenario() -> None:
+        log = ContainerLog(node.pods)
+        async with node.server():
+            async with node.agent():
+                log.numbered(20)
+                await node.until(exactly(20))
+            log.numbered(20)
+            rotated = log.rotate()
+            log.numbered(20)
+            async with node.agent() as agent:
+                look = agent._discovery.look  # the only place between listing and opening
+
+                def look_and_compress(now: float) -> Look | None:
+                    found = look(now)
+                    if rotated.exists():
+                        compress(rotated)
+                    return found
+
+                agent._discovery.look = look_and_compress  # type: ignore[method-assign]
+                await node.until(exactly(60))
+        report = await node.verified()
+        assert report["ok"]
 
     asyncio.run(scenario())
 
