@@ -5,14 +5,15 @@ Nothing is cut in silence: an answer that a given limit cuts says so, one that w
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
+import orjson
+
 from kobs.errors import LimitError
-from kobs.model.labels import METRIC_NAME
 from kobs.model.scope import Scope
 from kobs.query.interruption import Interruption, run_interruptibly
 from kobs.query.promql.tree import Matcher, MatchOperator, VectorSelector
-from kobs.query.promql.values import Labels
 from kobs.storage import metric_catalog
 from kobs.storage.clickhouse import Store
 from kobs.storage.metric_catalog import Counted
@@ -42,9 +43,9 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class LabelSets:
-    """Label sets of series, sorted; `is_cut` where a limit left some out."""
+    """Label sets of series, sorted, each as a JSON object; `is_cut` where a limit left some out."""
 
-    label_sets: list[Labels]
+    texts: list[str]
     is_cut: bool
 
 
@@ -92,7 +93,7 @@ class MetricCatalog:
         most = limit or MOST_NAMES
 
         def find(interruption: Interruption) -> LabelSets:
-            found: dict[int, Labels] = {}
+            found: list[list[str]] = []
             for selector in selectors:
                 interruption.check()
                 rows = metric_catalog.find_label_sets(
@@ -103,12 +104,11 @@ class MetricCatalog:
                     timeout_seconds=self._timeout_seconds,
                     comment=interruption.comment,
                 )
-                columns = (rows["fp"].to_pylist(), rows["metric"].to_pylist(), rows["label_set"].to_pylist())
-                for fp, metric, labels in zip(*columns, strict=True):
-                    found[fp] = tuple(sorted([(METRIC_NAME, metric), *labels]))
-            if len(found) > most and not limit:
+                found.append(rows["text"].to_pylist())
+            texts = found[0] if len(found) == 1 else _joined(found)
+            if len(texts) > most and not limit:
                 raise _too_many("series")
-            return LabelSets(sorted(found.values())[:most], is_cut=len(found) > most)
+            return LabelSets(texts[:most], is_cut=len(texts) > most)
 
         return await run_interruptibly(self._store, find)
 
@@ -213,6 +213,16 @@ def conditions(matchers: Iterable[Matcher]) -> tuple[LabelCondition, ...]:
         )
         for matcher in matchers
     )
+
+
+def _joined(found: Sequence[Sequence[str]]) -> list[str]:
+    """Return the label sets that several selectors found, each once, in order."""
+    return sorted(dict.fromkeys(chain.from_iterable(found)), key=_pairs_in_bytes)
+
+
+def _pairs_in_bytes(text: str) -> list[tuple[bytes, bytes]]:
+    """Return a label set as what it is ordered by: the engine and Prometheus compare bytes."""
+    return [(name.encode(), value.encode()) for name, value in orjson.loads(text).items()]
 
 
 def _selection(selector: VectorSelector, window: Window) -> Selection:

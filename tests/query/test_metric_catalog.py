@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+import orjson
 import pytest
 
 from kobs.model.samples import Sample
@@ -31,7 +32,7 @@ def series(
     store: Store, window: tuple[int, int], *texts: str, limit: int = 0, scope: Scope = EVERYTHING
 ) -> list[Labels]:
     question = MetricCatalog(store).series([selector(text) for text in texts], Window(*window), scope, limit=limit)
-    return asyncio.run(question).label_sets
+    return [tuple(orjson.loads(text).items()) for text in asyncio.run(question).texts]
 
 
 def names(store: Store, *texts: str, scope: Scope = EVERYTHING) -> list[str]:
@@ -98,6 +99,26 @@ def test_names_and_values_are_sorted_and_of_the_selected_series(store: Store) ->
     assert values(store, "__name__") == ["load", "up"]
     assert values(store, "größe") == ["2"]
     assert values(store, "missing") == []
+
+
+@pytest.mark.parametrize("texts", [('{job=~".+"}',), ('{half="0"}', '{job=~".+"}')], ids=["one", "two"])
+def test_label_sets_come_in_the_order_of_their_bytes_whatever_characters_they_have(
+    store: Store, texts: tuple[str, ...]
+) -> None:
+    odd = ["a/b", 'quo"te', "back\\slash", "line\nfeed", "\u2028", "\x01", "z", "Z", "é", "\U0001f600", "\uffff", ""]
+    labels = [{"__name__": "up", "job": "a", "half": "01"[index % 2], "odd": value} for index, value in enumerate(odd)]
+    labels += [
+        {"__name__": "up", "job": "a", "A": "1"},
+        {"__name__": "up", "job": "a"},
+        {"__name__": "down", "job": "a"},
+    ]
+    store_samples(store, [Sample(each, NOW_MS, 1.0) for each in labels])
+
+    def in_bytes(pairs: Labels) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in pairs]
+
+    wanted = sorted((tuple(sorted((n, v) for n, v in each.items() if v)) for each in labels), key=in_bytes)
+    assert series(store, (NOW_MS - 1000, NOW_MS), *texts) == wanted
 
 
 def test_a_reader_gets_what_its_scope_allows(store: Store) -> None:

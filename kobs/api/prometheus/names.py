@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kobs.api.disconnection import while_connected
-from kobs.api.prometheus import rendering
 from kobs.api.prometheus.answers import answer
 from kobs.api.prometheus.endpoint import GET_AND_POST, add_endpoint
 from kobs.api.prometheus.parameters import Parameters
@@ -93,5 +92,5 @@ def _names(request: Request, found: Names) -> Response:
 
 
 def _label_sets(request: Request, found: LabelSets) -> Response:
-    content = b"[" + b",".join(map(rendering.labels_json, found.label_sets)) + b"]"
-    return answer(request, content, is_truncated=found.is_cut)
+    content = f"[{','.join(found.texts)}]"
+    return answer(request, content.encode(), is_truncated=found.is_cut)
