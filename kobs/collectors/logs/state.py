@@ -107,13 +107,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         self._lock = _lock(folder)
         try:
-            # Autocommit: each commit() below says itself where its transaction begins and ends.
-            self._database = sqlite3.connect(folder / "agent.db", isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._database.execute("PRAGMA cache_size=-2000")
-            self._database.executescript(_SCHEMA)
+            self._database = _open(folder / "agent.db")
         except sqlite3.Error as error:
             self._lock.close()
             raise ConfigError(
@@ -313,6 +307,21 @@ class State:
             self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
         except sqlite3.Error as error:
             raise RetryableError(f"agent state cannot be written: {error}", retry_after_seconds=1.0) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Autocommit: each commit() says itself where its transaction begins and ends.
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("PRAGMA cache_size=-2000")
+        database.executescript(_SCHEMA)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
 
 
 def _lock(folder: Path) -> IO[bytes]:
