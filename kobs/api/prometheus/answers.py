@@ -1,13 +1,15 @@
 """The envelope of Prometheus' answers: `{"status":"success","data":...}` with warnings and infos, and its errors."""
 
 import math
+from collections.abc import Iterable
+from itertools import chain
 
 import orjson
-from isal import igzip
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kobs import telemetry
+from kobs.api.prometheus.pieces import respond
 from kobs.errors import (
     KobsError,
     LimitError,
@@ -24,9 +26,6 @@ MOST_ANNOTATIONS = 10
 """Of each kind, as Prometheus tells them."""
 
 _MEDIA_TYPE = "application/json"
-_LEAST_COMPRESSED_BYTES = 1024
-_COMPRESSION = 1
-"""Of ISA-L's four levels the second: as small as zlib's lowest, in less than half of its time."""
 _TRUNCATED = "results truncated due to limit"
 
 log = telemetry.get_logger(__name__)
@@ -46,17 +45,25 @@ class NotFoundError(QueryError):
 def answer(
     request: Request, data: object, *, annotations: Annotations | None = None, is_truncated: bool = False
 ) -> Response:
-    """Return an answer; `data` is bytes of JSON or what orjson can write."""
-    content = data if isinstance(data, bytes) else orjson.dumps(data)
-    parts = [b'{"status":"success","data":', content]
+    """Return an answer; `data` is what orjson can write."""
+    return answer_in_parts(request, (orjson.dumps(data),), annotations=annotations, is_truncated=is_truncated)
+
+
+def answer_in_parts(
+    request: Request, parts: Iterable[bytes], *, annotations: Annotations | None = None, is_truncated: bool = False
+) -> Response:
+    """Return an answer whose data is written part by part, in JSON; called from a worker thread for large ones."""
     warnings = list(annotations.warnings) if annotations is not None else []
     if is_truncated:
         warnings.append(_TRUNCATED)
     infos = list(annotations.infos) if annotations is not None else []
-    for name, texts in ((b"warnings", warnings), (b"infos", infos)):
-        if texts:
-            parts += [b',"', name, b'":', orjson.dumps(_shortened(texts, name.decode()))]
-    return _compressed(request, b"".join([*parts, b"}"]))
+    told = [
+        b',"' + name + b'":' + orjson.dumps(_shortened(texts, name.decode()))
+        for name, texts in ((b"warnings", warnings), (b"infos", infos))
+        if texts
+    ]
+    whole = chain((b'{"status":"success","data":',), parts, told, (b"}",))
+    return respond(request, whole, media_type=_MEDIA_TYPE)
 
 
 def _shortened(texts: list[str], name: str) -> list[str]:
@@ -64,15 +71,6 @@ def _shortened(texts: list[str], name: str) -> list[str]:
     told = texts[:MOST_ANNOTATIONS]
     left = len(texts) - len(told)
     return [*told, f"{left} more {name.removesuffix('s')} annotations omitted"] if left else told
-
-
-def _compressed(request: Request, body: bytes) -> Response:
-    """Return a body, compressed where the client takes that; called from a worker thread for large ones."""
-    headers = {"Vary": "Accept-Encoding"}
-    if len(body) >= _LEAST_COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", "").lower():
-        body = igzip.compress(body, _COMPRESSION)
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, headers=headers, media_type=_MEDIA_TYPE)
 
 
 def error_answer(error: KobsError) -> Response:

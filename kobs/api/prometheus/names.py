@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kobs.api.disconnection import while_connected
-from kobs.api.prometheus.answers import answer
+from kobs.api.prometheus.answers import answer, answer_in_parts
 from kobs.api.prometheus.endpoint import GET_AND_POST, add_endpoint
 from kobs.api.prometheus.parameters import Parameters
+from kobs.api.prometheus.rendering import array
 from kobs.api.security import scope_of
 from kobs.errors import QueryError
 from kobs.query.metric_catalog import LabelSets, MetricCatalog, Names, Window
@@ -92,5 +93,5 @@ def _names(request: Request, found: Names) -> Response:
 
 
 def _label_sets(request: Request, found: LabelSets) -> Response:
-    content = f"[{','.join(found.texts)}]"
-    return answer(request, content.encode(), is_truncated=found.is_cut)
+    parts = array(text.encode() for text in found.texts)
+    return answer_in_parts(request, parts, is_truncated=found.is_cut)

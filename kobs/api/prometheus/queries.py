@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
+from itertools import chain
 
 import orjson
 from fastapi import APIRouter
@@ -10,7 +12,7 @@ from starlette.responses import Response
 
 from kobs.api.disconnection import while_connected
 from kobs.api.prometheus import rendering
-from kobs.api.prometheus.answers import ParameterError, answer
+from kobs.api.prometheus.answers import ParameterError, answer, answer_in_parts
 from kobs.api.prometheus.endpoint import GET_AND_POST, add_endpoint
 from kobs.api.prometheus.parameters import FIRST_MS, LAST_MS, Parameters
 from kobs.api.prometheus.statistics import statistics_json
@@ -93,24 +95,23 @@ def _parsed(given: Parameters) -> None:
 def _answer(request: Request, found: Answer, *, stats: str) -> Response:
     """Render an answer, in a thread: a large one takes long."""
     kind, result = _result(found)
-    parts = [b'{"resultType":"', kind, b'","result":', result]
-    if stats:
-        parts += [b',"stats":', statistics_json(found.statistics)]
-    return answer(request, b"".join([*parts, b"}"]), annotations=found.annotations)
+    ends = (b',"stats":' + statistics_json(found.statistics), b"}") if stats else (b"}",)
+    parts = chain((b'{"resultType":"' + kind + b'","result":',), result, ends)
+    return answer_in_parts(request, parts, annotations=found.annotations)
 
 
-def _result(found: Answer) -> tuple[bytes, bytes]:
+def _result(found: Answer) -> tuple[bytes, Iterable[bytes]]:
     """Return the type of a result and the result, in JSON."""
     value, moments = found.value, found.moments
     match value:
         case Points():
-            return b"matrix", rendering.points_json(value)
+            return b"matrix", rendering.array(rendering.points_series(value))
         case Text():
             at = rendering.format_time(moments.start_ms).encode()
-            return b"string", b"[" + at + b"," + orjson.dumps(value.value) + b"]"
+            return b"string", (b"[" + at + b"," + orjson.dumps(value.value) + b"]",)
         case Scalar():
-            return b"scalar", rendering.point_json(moments.start_ms, float(value.values[0]))
+            return b"scalar", (rendering.point_json(moments.start_ms, float(value.values[0])),)
         case Block() if found.is_range:
-            return b"matrix", rendering.matrix_json(value, moments.times_ms())
+            return b"matrix", rendering.array(rendering.matrix_series(value, moments.times_ms()))
         case Block():
-            return b"vector", rendering.vector_json(value, moments.start_ms)
+            return b"vector", rendering.array(rendering.vector_series(value, moments.start_ms))

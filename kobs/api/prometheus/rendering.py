@@ -1,11 +1,12 @@
 """Values as Prometheus' JSON: numbers are text in the shortest form, times are seconds with at most three decimals.
 
 A matrix may have millions of points, so nothing is done for each of them but what must be: all values of a series are
-written by one call, and the times of an evaluation once for all of its series.
+written by one call, and the times of an evaluation once for all of its series. Series are written one by one as they
+are asked for.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import compress
 
@@ -81,47 +82,49 @@ def point_json(time_ms: int, value: float) -> bytes:
     return f'[{format_time(time_ms)},"{format_value(value)}"]'.encode()
 
 
-def vector_json(block: Block, time_ms: int) -> bytes:
-    """Return the series of a block that are present at its one moment, as a vector's `result`."""
+def vector_series(block: Block, time_ms: int) -> Iterator[bytes]:
+    """Yield the series of a block that are present at its one moment, as items of a vector's `result`."""
     chosen = np.flatnonzero(block.present[:, 0])
     head = f',"value":[{format_time(time_ms)},"'.encode()
     texts = format_values(block.values[chosen, 0])
-    return _array(
-        [
-            b"".join((b'{"metric":', labels_json(block.labels[index]), head, text, b'"]}'))
-            for index, text in zip(chosen.tolist(), texts, strict=True)
-        ]
-    )
+    for index, text in zip(chosen.tolist(), texts, strict=True):
+        yield b"".join((b'{"metric":', labels_json(block.labels[index]), head, text, b'"]}'))
 
 
-def matrix_json(block: Block, times_ms: NDArray[np.int64]) -> bytes:
-    """Return the series of a block that are present at any moment, as a matrix' `result`."""
+def matrix_series(block: Block, times_ms: NDArray[np.int64]) -> Iterator[bytes]:
+    """Yield the series of a block that are present at any moment, as items of a matrix' `result`."""
     heads = _heads(times_ms.tolist())
     whole = _Series(heads)
     counts = block.present.sum(axis=1).tolist()
-    found = []
     for index, labels in enumerate(block.labels):
         if not counts[index]:
             continue
         values = block.values[index]
         if counts[index] == len(heads):
-            found.append(whole.json(labels, values))
+            yield whole.json(labels, values)
         else:
             present = block.present[index]
-            found.append(_Series(list(compress(heads, present.tolist()))).json(labels, values[present]))
-    return _array(found)
+            yield _Series(list(compress(heads, present.tolist()))).json(labels, values[present])
 
 
-def points_json(points: Points) -> bytes:
-    """Return samples with their own times, as a matrix' `result`."""
-    found = []
+def points_series(points: Points) -> Iterator[bytes]:
+    """Yield samples with their own times, as items of a matrix' `result`."""
     bounds = points.bounds.tolist()
     for index, labels in enumerate(points.labels):
         first, end = bounds[index], bounds[index + 1]
         if first < end:
             series = _Series(_heads(points.times_ms[first:end].tolist()))
-            found.append(series.json(labels, points.values[first:end]))
-    return _array(found)
+            yield series.json(labels, points.values[first:end])
+
+
+def array(items: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts of an array of items."""
+    before = b"["
+    for item in items:
+        yield before
+        yield item
+        before = b","
+    yield b"[]" if before == b"[" else b"]"
 
 
 def _heads(times_ms: Sequence[int]) -> list[bytes]:
@@ -140,7 +143,3 @@ class _Series:
         """Return a series of a matrix."""
         self._parts[1::2] = format_values(values)
         return b"".join((b'{"metric":', labels_json(labels), b',"values":[', *self._parts, b'"]]}'))
-
-
-def _array(items: list[bytes]) -> bytes:
-    return b"".join((b"[", b",".join(items), b"]"))

@@ -4,17 +4,29 @@ import json
 import math
 import random
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from kobs.api.prometheus import rendering
-from kobs.api.prometheus.rendering import format_time, format_value, format_values
+from kobs.api.prometheus.rendering import (
+    array,
+    format_time,
+    format_value,
+    format_values,
+    matrix_series,
+    points_series,
+    vector_series,
+)
 from kobs.query.promql.values import Block, Points
 
 A = (("__name__", "a"), ("path", '/"\\é\n<&>'))
 B = (("__name__", "b"),)
 NAN, INF = math.nan, math.inf
+
+
+def text(series: Iterator[bytes]) -> bytes:
+    return b"".join(array(series))
 
 
 @pytest.mark.parametrize(
@@ -66,18 +78,18 @@ def test_times_are_written_as_prometheus_does(time_ms: int, text: str) -> None:
 
 def test_a_vector_has_what_is_present() -> None:
     block = Block((A, B), np.array([[1.5], [NAN]]), np.array([[True], [False]]))
-    assert rendering.vector_json(block, 1500) == (
+    assert text(vector_series(block, 1500)) == (
         '[{"metric":{"__name__":"a","path":"/\\"\\\\é\\n<&>"},"value":[1.500,"1.5"]}]'.encode()
     )
     whole = Block((A, B), np.array([[1.5], [NAN]]), np.array([[True], [True]]))
-    assert [each["value"] for each in json.loads(rendering.vector_json(whole, 0))] == [[0, "1.5"], [0, "NaN"]]
+    assert [each["value"] for each in json.loads(text(vector_series(whole, 0)))] == [[0, "1.5"], [0, "NaN"]]
 
 
 def test_a_matrix_leaves_out_moments_and_series_that_are_absent() -> None:
     values = np.array([[1.0, NAN, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
     present = np.array([[True, True, True], [False, True, False], [False, False, False]])
     block = Block((A, B, (("c", "d"),)), values, present)
-    assert json.loads(rendering.matrix_json(block, np.array([0, 500, 1000]))) == [
+    assert json.loads(text(matrix_series(block, np.array([0, 500, 1000])))) == [
         {"metric": dict(A), "values": [[0, "1"], [0.5, "NaN"], [1, "3"]]},
         {"metric": dict(B), "values": [[0.5, "5"]]},
     ]
@@ -85,7 +97,7 @@ def test_a_matrix_leaves_out_moments_and_series_that_are_absent() -> None:
 
 def test_samples_keep_their_own_times() -> None:
     points = Points((A, B, ()), np.array([0, 2, 2, 3]), np.array([1, 2000, 3]), np.array([1.0, INF, 0.25]))
-    assert json.loads(rendering.points_json(points)) == [
+    assert json.loads(text(points_series(points))) == [
         {"metric": dict(A), "values": [[0.001, "1"], [2, "+Inf"]]},
         {"metric": {}, "values": [[0.003, "0.25"]]},
     ]
@@ -93,5 +105,5 @@ def test_samples_keep_their_own_times() -> None:
 
 def test_nothing_is_an_empty_list() -> None:
     nothing = Block((), np.zeros((0, 2)), np.zeros((0, 2), dtype=np.bool_))
-    assert rendering.matrix_json(nothing, np.array([0, 1])) == b"[]"
-    assert rendering.vector_json(Block((), np.zeros((0, 1)), np.zeros((0, 1), dtype=np.bool_)), 0) == b"[]"
+    assert text(matrix_series(nothing, np.array([0, 1]))) == b"[]"
+    assert text(vector_series(Block((), np.zeros((0, 1)), np.zeros((0, 1), dtype=np.bool_)), 0)) == b"[]"
