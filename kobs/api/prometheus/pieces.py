@@ -25,7 +25,7 @@ def respond(request: Request, parts: Iterable[bytes], *, media_type: str) -> Res
     first = next(pieces, b"")
     second = next(pieces, None)
     if second is not None:
-        body = chain((first, second), pieces)
+        body: Iterator[bytes] = chain((first, second), pieces)
         if takes_gzip:
             headers["Content-Encoding"] = "gzip"
             body = _compressed(body)
