@@ -25,14 +25,16 @@ class Made:
     log_bytes: int
 
 
-def make_frames(*, lines: int, batch_bytes: int, span_seconds: float, seed: int, needles: int = 0) -> Iterator[Made]:
-    """Yield frames of one agent with about `lines` lines of 200 containers, the last of them written now.
+def make_frames(
+    *, lines: int, batch_bytes: int, span_seconds: float, seed: int, needles: int = 0, node: str = "n1"
+) -> Iterator[Made]:
+    """Yield frames of one node's agent with about `lines` lines of 200 containers, the last of them written now.
 
     Requests have 2 MiB in batches of `batch_bytes`, the containers in turn. `needles` lines, spread evenly, are those
     of `needle`.
     """
     containers = [ContainerLines(number, seed=seed) for number in range(_CONTAINERS)]
-    streams = [Stream(source=_source(number), format=LineFormat.CRI) for number in range(_CONTAINERS)]
+    streams = [Stream(source=_source(number, node), format=LineFormat.CRI) for number in range(_CONTAINERS)]
     reached = [0] * _CONTAINERS
     step_ns = int(span_seconds * 1e9 / lines)
     now_ns = time.time_ns() - int(span_seconds * 1e9)
@@ -68,9 +70,9 @@ def make_frames(*, lines: int, batch_bytes: int, span_seconds: float, seed: int,
             number = (number + 1) % _CONTAINERS
         sequence += 1
         request = LogRequest(
-            agent="bench",
+            agent=f"bench-{node}",
             cluster="c1",
-            node="n1",
+            node=node,
             sequence=sequence,
             sent_ns=time.time_ns(),
             streams=[streams[each] for each in described],
@@ -102,11 +104,11 @@ def send(server: Server, made: Made) -> None:
         raise RuntimeError(f"not stored: {batches[0]}")
 
 
-def _source(number: int) -> LogSource:
+def _source(number: int, node: str) -> LogSource:
     return LogSource(
         kind=SourceKind.CONTAINER,
         cluster="c1",
-        node="n1",
+        node=node,
         path=f"/var/log/pods/shop_web-{number}_{number:08x}/app/0.log",
         namespace="shop",
         pod=f"web-{number}",

@@ -5,7 +5,6 @@ changed, and what is not plainly said is not guessed: a word in the middle of a 
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -24,10 +23,10 @@ _WORDS = {
     "error": "error err eror severe fail failure",
     "fatal": "fatal critical crit emerg emergency alert panic dpanic ftl crt",
 }
-_SEVERITY = {word.encode(): severity for severity, words in _WORDS.items() for word in words.split()}
-_SEVERITY |= {word.upper(): severity for word, severity in _SEVERITY.items()}
-_SEVERITY |= {b"t": "trace", b"d": "debug", b"i": "info", b"w": "warn", b"e": "error", b"f": "fatal"}
-_KLOG = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal"}
+SEVERITY_WORDS = {word.encode(): severity for severity, words in _WORDS.items() for word in words.split()}
+SEVERITY_WORDS |= {word.upper(): severity for word, severity in SEVERITY_WORDS.items()}
+SEVERITY_WORDS |= {b"t": "trace", b"d": "debug", b"i": "info", b"w": "warn", b"e": "error", b"f": "fatal"}
+KLOG_SEVERITIES = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal"}
 _SYSLOG = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
 
 SCAN_BYTES = 256
@@ -78,8 +77,8 @@ def severity(body: bytes) -> str:
     first = body[:1]
     if first == b"{":
         return _json_severity(body)
-    if first in _KLOG and body[1:5].isdigit() and body[5:6] == b" ":
-        return _KLOG[first]
+    if first in KLOG_SEVERITIES and body[1:5].isdigit() and body[5:6] == b" ":
+        return KLOG_SEVERITIES[first]
     return _text_severity(body)
 
 
@@ -89,8 +88,8 @@ def _json_severity(body: bytes) -> str:
     if at > 0 and body[end : end + 2] == b':"' and body.find(b"{", 1, at) < 0:
         # By far the most: no pattern is needed to read a known word.
         word = body[end + 2 : body.find(b'"', end + 2)]
-        if word in _SEVERITY:
-            return _SEVERITY[word]
+        if word in SEVERITY_WORDS:
+            return SEVERITY_WORDS[word]
     if at < 0:
         found = _KEY.search(body)
         if found is None:
@@ -101,7 +100,7 @@ def _json_severity(body: bytes) -> str:
         value = _VALUE.match(body, end)
         if value is not None:
             word, number = value.groups()
-            return _SEVERITY.get(word) or _severity_of(word, number)
+            return SEVERITY_WORDS.get(word) or _severity_of(word, number)
     return _decoded_severity(body)
 
 
@@ -134,7 +133,7 @@ def _decoded_severity(body: bytes) -> str:
 def _severity_of(word: bytes | None, number: bytes | None) -> str:
     """Return the severity of a word, or of a number as pino and bunyan write them: 10 is trace, 60 is fatal."""
     if word is not None:
-        return _SEVERITY.get(word.lower(), "")
+        return SEVERITY_WORDS.get(word.lower(), "")
     return SEVERITIES[int(number[:1]) - 1] if number else ""
 
 
@@ -143,7 +142,7 @@ def _text_severity(body: bytes) -> str:
         return word
     found = _TEXT_LEVEL.match(body, 0, SCAN_BYTES)
     if found is not None:
-        return _SEVERITY.get((found[1] or found[2] or found[3]).lower(), "")
+        return SEVERITY_WORDS.get((found[1] or found[2] or found[3]).lower(), "")
     if (b"l=" in body or b"y=" in body) and (word := _logfmt_severity(body)):
         return word
     if body[:1].isdigit():
@@ -160,7 +159,7 @@ def _logfmt_severity(body: bytes) -> str:
             continue
         value = _LOGFMT_VALUE.match(body, at + len(key))
         if at == 0 and value is not None:
-            return _SEVERITY.get(value[1].lower(), "")
+            return SEVERITY_WORDS.get(value[1].lower(), "")
         before = body[:at]
         # Within quotes or after a plain word it is part of a message, within a URL part of a query.
         if value is None or before.count(b'"') % 2:
@@ -168,7 +167,7 @@ def _logfmt_severity(body: bytes) -> str:
         before = before.removesuffix(b"log.").removesuffix(b"log_").removesuffix(b"log")
         last = (before.split() or [b""])[-1] if before[-1:].isspace() else before
         if not last or (last is not before and (b"=" in last or last[-1:].isdigit() or last[-1:] in b"]:\"'Z")):
-            return _SEVERITY.get(value[1].lower(), "")
+            return SEVERITY_WORDS.get(value[1].lower(), "")
     return ""
 
 
@@ -203,14 +202,17 @@ def trace_id(body: bytes) -> str:
 
     Source: W3C Trace Context, section 3.2 "Traceparent Header"; Zipkin B3 propagation.
     """
-    return next((digits for _, digits in find_trace_ids(body)), "")
+    found = find_trace_ids(body)
+    return found[0][1].decode("ascii") if found else ""
 
 
-def find_trace_ids(text: bytes) -> Iterator[tuple[int, str]]:
-    """Yield places in a text that name traces, and the ids: first all those with a key, then those without."""
-    for found in _TRACE_KEY.finditer(text):
-        if found[1] not in _NO_TRACE:
-            yield found.start(), found[1].lower().decode("ascii")
-    for found in _TRACEPARENT.finditer(text):
-        if found[1] not in _NO_TRACE and not text[max(found.start() - 1, 0) : found.start()].isalnum():
-            yield found.start(), found[1].decode("ascii")
+def find_trace_ids(text: bytes) -> list[tuple[int, bytes]]:
+    """Return places in a text that name traces, and the ids: first all those with a key, then those without."""
+    named = [(found.start(), found[1].lower()) for found in _TRACE_KEY.finditer(text) if found[1] not in _NO_TRACE]
+    unnamed = (found for found in _TRACEPARENT.finditer(text) if found[1] not in _NO_TRACE)
+    parents = [(found.start(), found[1]) for found in unnamed if not _is_in_word(text, found.start())]
+    return named + parents
+
+
+def _is_in_word(text: bytes, at: int) -> bool:
+    return text[max(at - 1, 0) : at].isalnum()
