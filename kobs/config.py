@@ -319,6 +319,10 @@ class QuerySettings(Section):
     """Bytes of samples that a query has in memory at a time, and of one statement of it. Larger selections are read in
     slices that fit, so that this limits one series' samples only."""
 
+    remembered_bytes: Annotated[int, BeforeValidator(_size), Field(ge=0)] = 256 * _MIB
+    """Bytes of samples that stay in memory after a query, for a panel that is refreshed and others on the same series:
+    those of a few dashboards. 0: none."""
+
     heavy_samples: Count = 5_000_000
     """Samples from which on a query is heavy and waits for its turn: those of a second's work."""
 

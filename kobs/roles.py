@@ -252,6 +252,7 @@ def _prometheus(store: "Store", settings: Settings) -> "PrometheusParts":
         store,
         limits=QueryLimits.of(settings.query),
         timeout_seconds=settings.query.timeout_seconds,
+        remembered_bytes=settings.query.remembered_bytes,
         queue=HeavyQueue(running=settings.query.heavy_queries, waiting=settings.query.heavy_waiting),
     )
     return PrometheusParts(metrics, MetricCatalog(store), ServerFacts.of(settings), TargetView(store))

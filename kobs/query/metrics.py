@@ -26,6 +26,7 @@ from kobs.query.promql.limits import QueryLimits, QueryTimeoutError
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import parse
 from kobs.query.promql.queueing import HeavyQueryError, HeavyQueue
+from kobs.query.promql.sample_memory import SampleMemory
 from kobs.query.promql.series import SeriesMemory
 from kobs.query.promql.shape import is_ordered
 from kobs.query.promql.tree import Expression, ValueType
@@ -34,6 +35,9 @@ from kobs.storage.clickhouse import Store
 
 MOST_POINTS_A_SERIES = 11_000
 """Prometheus' own limit, so that a panel that works there works here."""
+
+REMEMBERED_BYTES = 256 * 2**20
+"""Samples that are remembered from query to query."""
 
 _TRUNCATED = "results truncated due to limit"
 _TIMEOUT_EXCEEDED = 159
@@ -82,7 +86,10 @@ class Answer:
 
 
 class Metrics:
-    """Queries on the metrics of a store. Without limits and a queue of its own it has the default ones."""
+    """Queries on the metrics of a store. Without limits and a queue of its own it has the default ones.
+
+    `remembered_bytes` of samples that queries have read are kept for the next ones; 0: none.
+    """
 
     def __init__(
         self,
@@ -91,12 +98,14 @@ class Metrics:
         limits: QueryLimits | None = None,
         timeout_seconds: float = 120.0,
         queue: HeavyQueue | None = None,
+        remembered_bytes: int = REMEMBERED_BYTES,
     ) -> None:
         self._store = store
         self._limits = limits if limits is not None else QueryLimits()
         self._timeout_seconds = timeout_seconds
         self._queue = queue if queue is not None else HeavyQueue()
         self._memory = SeriesMemory(store)
+        self._samples = SampleMemory(store, most_bytes=remembered_bytes)
 
     async def instant(
         self,
@@ -162,6 +171,7 @@ class Metrics:
                 bounds=question.moments,
                 timeout_seconds=left_seconds,
                 memory=self._memory,
+                samples=self._samples,
                 lookback_ms=question.lookback_ms,
                 has_turn=has_turn,
             )

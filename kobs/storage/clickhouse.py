@@ -14,7 +14,6 @@ import os
 import re
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +27,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 
 from kobs.errors import ConfigError, KobsError, StorageError
 from kobs.storage import arrow, binding, embedded, engine_errors, migrations
+from kobs.storage.changes import ANY_TABLE, ANY_TIME, Changes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +36,6 @@ DEFAULT_MAX_MEMORY_BYTES = 2 * 1024**3
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _HTTP_MARGIN_SECONDS = 10.0
-_ANY_TABLE = ""
 """The change of a command, which may be one of any table."""
 _ACCESS_ERRORS = frozenset(
     {192, 193, 194, 516}
@@ -94,7 +93,7 @@ class Store:
         self._closed = False
         self._killing = threading.Lock()
         self._columns: dict[str, dict[str, str]] = {}
-        self._changes: Counter[str] = Counter()
+        self._changes = Changes()
         # it also keeps the embedded engine open while the pool has no handle
         self._killer = self._make_database()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store")
@@ -139,10 +138,12 @@ class Store:
         *,
         settings: Mapping[str, object] | None = None,
         comment: str = "",
+        earliest_ms: int = ANY_TIME,
     ) -> None:
         """Insert `rows` into a table of this database; columns that they lack take their defaults.
 
-        When it returns, the rows are in the store. `rows` should lie in at most 50 partitions.
+        When it returns, the rows are in the store. `rows` should lie in at most 50 partitions. `earliest_ms` is the
+        earliest time of theirs, for `unchanged_before_ms`.
 
         Raises: StorageError if the rows do not fit the table; LimitError, RetryableError as `select`.
         """
@@ -151,7 +152,7 @@ class Store:
         if rows.num_rows == 0:
             return
         arrow.check(table, rows, self._columns_of(table))
-        with self._changing(table):
+        with self._changes.changing(table, earliest_ms=earliest_ms):
             self._insert(table, rows, settings=settings, comment=comment)
 
     def changes(self, table: str) -> int | None:
@@ -159,18 +160,11 @@ class Store:
 
         It changes before and after an insert: what was read between two equal numbers is what there is.
         """
-        with self._lock:
-            return self._changes[table] + self._changes[_ANY_TABLE] if self.embedded else None
+        return self._changes.number(table) if self.embedded else None
 
-    @contextlib.contextmanager
-    def _changing(self, table: str) -> Iterator[None]:
-        with self._lock:
-            self._changes[table] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._changes[table] += 1
+    def unchanged_before_ms(self, table: str, number: int) -> int:
+        """Return the time before which a table's rows are what they were when `changes` returned a number."""
+        return self._changes.unchanged_before_ms(table, number)
 
     def _insert(self, table: str, rows: pa.Table, *, settings: Mapping[str, object] | None, comment: str) -> None:
         """Insert rows that fit the table."""
@@ -213,7 +207,7 @@ class Store:
             # a handle of the embedded engine stays read-only for ever: the way back is refused too
             raise StorageError("command: the setting readonly cannot be given", code=164, name="READONLY")
         bound = binding.checked_parameters(sql, parameters)
-        with self._changing(_ANY_TABLE), self._client() as client, _mapped("command"):
+        with self._changes.changing(ANY_TABLE), self._client() as client, _mapped("command"):
             client.command(sql, parameters=bound, settings={**of_statement, **self._query_id(comment)})
         self._columns.clear()
 

@@ -7,6 +7,7 @@ of the two counts.)
 """
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kobs.storage.clickhouse import Store
 
@@ -57,7 +58,9 @@ LOSS_ROWS = pa.schema(
 
 def write_samples(store: Store, rows: pa.Table) -> None:
     """Insert SAMPLE_ROWS of at most 50 days. Their series must be written before."""
-    store.insert("metric_samples", rows)
+    earliest_ms = pc.min(rows["ts"].cast(pa.int64())).as_py()
+    if earliest_ms is not None:
+        store.insert("metric_samples", rows, earliest_ms=earliest_ms)
 
 
 def write_series(store: Store, rows: pa.Table) -> None:

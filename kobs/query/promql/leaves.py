@@ -23,6 +23,7 @@ from kobs.query.promql.labelsets import METADATA
 from kobs.query.promql.limits import Deadline, QueryLimits, Statistics
 from kobs.query.promql.newest import newest
 from kobs.query.promql.queueing import HeavyQueryError
+from kobs.query.promql.sample_memory import SampleMemory
 from kobs.query.promql.series import Found, SeriesMemory
 from kobs.query.promql.slices import Reading, Slice, Slicing, expected_samples
 from kobs.query.promql.tree import (
@@ -51,7 +52,8 @@ class Leaves:
     """The reading of one query, in one thread of the store.
 
     `bounds` are the query's own moments, for `@ start()` and `@ end()`; `lookback_ms` is that of its selectors where
-    they are aggregated. `memory` is that of the process: without it nothing is remembered from query to query. Without
+    they are aggregated. `memory` and `samples` are those of the process: without them nothing is remembered from query
+    to query. Without
     `has_turn` a query that turns out to be heavy ends with a HeavyQueryError before it reads any samples.
 
     All methods raise LimitErrors, QueryTimeoutError among them, and what the store raises.
@@ -68,6 +70,7 @@ class Leaves:
         timeout_seconds: float | None = None,
         statistics: Statistics | None = None,
         memory: SeriesMemory | None = None,
+        samples: SampleMemory | None = None,
         lookback_ms: int = DEFAULT_LOOKBACK_MS,
         has_turn: bool = True,
     ) -> None:
@@ -81,7 +84,12 @@ class Leaves:
         self._has_turn = has_turn
         self._expected_samples = 0.0
         self._slicing = Slicing(
-            store, limits, interruption, deadline=Deadline(timeout_seconds), statistics=self.statistics
+            store,
+            limits,
+            interruption,
+            deadline=Deadline(timeout_seconds),
+            statistics=self.statistics,
+            memory=samples,
         )
 
     def instant(self, selector: VectorSelector, moments: Moments, *, lookback_ms: int) -> Block:

@@ -17,6 +17,7 @@ from kobs.errors import LimitError
 from kobs.query.interruption import Interruption
 from kobs.query.promql.limits import Deadline, QueryLimits, Statistics
 from kobs.query.promql.ranges.windows import Series
+from kobs.query.promql.sample_memory import SampleMemory
 from kobs.query.promql.series import Found
 from kobs.query.promql.tree import VectorSelector
 from kobs.storage.clickhouse import Store
@@ -30,6 +31,7 @@ STATEMENT_BYTES = 64 * 2**20
 """Memory that a statement may take at least, however small the limit: the engine reads in blocks."""
 _BYTES_A_SAMPLE = 128
 """Of memory, while a sample is read and worked on."""
+_KEPT_BYTES_A_SAMPLE = 16
 _EXPECTED_DISTANCE_MS = 15_000
 _POINTS_AT_ONCE = 2_000_000
 _MOST_IDS = 20_000
@@ -105,7 +107,7 @@ class Slice:
 
 
 class Slicing:
-    """Reads slices within the limits of one query."""
+    """Reads slices within the limits of one query; `memory` has what earlier queries have read."""
 
     def __init__(
         self,
@@ -115,8 +117,10 @@ class Slicing:
         *,
         deadline: Deadline,
         statistics: Statistics,
+        memory: SampleMemory | None = None,
     ) -> None:
         self._store = store
+        self._memory = memory
         self._limits = limits
         self._interruption = interruption
         self._deadline = deadline
@@ -136,7 +140,8 @@ class Slicing:
         with ThreadPoolExecutor(1, thread_name_prefix="slices") as reader:
             ids = found.ids[: _size(most, expected)]
             # the first slice is read here: where it is the only one, as of most panels, no thread is started
-            coming: Callable[[], ArrangedSamples | None] = partial(self._read, found, ids, wanted, most, reading)
+            read = self._reader(found, wanted, most, reading)
+            coming: Callable[[], ArrangedSamples | None] = partial(read, ids)
             while len(ids):
                 samples = coming()
                 if samples is None:
@@ -147,7 +152,7 @@ class Slicing:
                             "bytes, the limit (query.max_memory_bytes); select a shorter time"
                         )
                     following = found.ids[start : start + max(1, min(len(ids) // 2, _size(most, expected)))]
-                    coming = reader.submit(self._read, found, following, wanted, most, reading).result
+                    coming = reader.submit(read, following).result
                     ids = following
                     continue
                 self._statistics.samples_read += len(samples.values)
@@ -157,7 +162,7 @@ class Slicing:
                 end = start + len(ids)
                 following = found.ids[end : end + _size(most, expected)]
                 if len(following):
-                    coming = reader.submit(self._read, found, following, wanted, most, reading).result
+                    coming = reader.submit(read, following).result
                 yield Slice(ids, start, samples)
                 self.check()
                 start, ids = end, following
@@ -167,8 +172,25 @@ class Slicing:
         self._interruption.check()
         return self._deadline.left_seconds()
 
+    def _reader(
+        self, found: Found, wanted: SampleRange, most: int, reading: Reading
+    ) -> "Callable[[NDArray[np.uint64]], ArrangedSamples | None]":
+        """Return what reads some of the series found, and answers None where their samples do not fit."""
+        memory = self._memory
+        # What is too much to be remembered would only drive out what is not.
+        if memory is None or len(found.ids) * expected_samples(reading) * _KEPT_BYTES_A_SAMPLE > memory.most_bytes:
+            return lambda ids: self._read(found, ids, wanted, most, with_stale=reading.with_stale)
+
+        def remembered(ids: NDArray[np.uint64]) -> ArrangedSamples | None:
+            def read(some: SampleRange) -> ArrangedSamples | None:
+                return self._read(found, ids, some, most, with_stale=True)
+
+            return memory.samples(ids, wanted, read, with_stale=reading.with_stale)
+
+        return remembered
+
     def _read(
-        self, found: Found, ids: NDArray[np.uint64], wanted: SampleRange, most: int, reading: Reading
+        self, found: Found, ids: NDArray[np.uint64], wanted: SampleRange, most: int, *, with_stale: bool
     ) -> ArrangedSamples | None:
         """Return samples, or None where there are too many for memory."""
         try:
@@ -178,7 +200,7 @@ class Slicing:
                 ids,
                 wanted,
                 is_whole_metric=found.is_whole_metric,
-                with_stale=reading.with_stale,
+                with_stale=with_stale,
                 limit=most,
                 timeout_seconds=self.check(),
                 max_memory_bytes=max(self._limits.memory_bytes, STATEMENT_BYTES),
@@ -194,7 +216,8 @@ class Slicing:
 
 
 def _size(most_samples: int, expected: float) -> int:
-    return max(1, min(_MOST_IDS, int(most_samples / expected)))
+    """Return how many series a slice has: a power of two, so that the next query finds it again."""
+    return 1 << (max(1, min(_MOST_IDS, int(most_samples / expected))).bit_length() - 1)
 
 
 def expected_samples(reading: Reading) -> float:
