@@ -2,8 +2,7 @@
 
 Series are found first, their samples are read in slices that fit into the memory a query may have, and everything is
 computed on arrays (`ranges`, `newest`, `folding`): one exact implementation for ten series and for a hundred thousand.
-Measured beside functions and aggregations that the engine computes itself, this takes less CPU on large selections and
-no more time on small ones; docs/architecture.md has the figures.
+docs/architecture.md has the figures of the engine's own functions beside it.
 
 Nothing is cut: a limit that is reached is an error. Between slices a query ends if its asker has gone or its time is
 over.
