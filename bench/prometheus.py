@@ -19,13 +19,16 @@ storage: {tsdb: {out_of_order_time_window: 30d}}
 
 
 @contextmanager
-def running_prometheus(folder: Path) -> Iterator[tuple[Measured, str] | None]:
-    """Run a Prometheus while the block runs: its process and URL; None where the program is missing."""
+def running_prometheus(folder: Path, *, configuration: str = _CONFIGURATION) -> Iterator[tuple[Measured, str] | None]:
+    """Run a Prometheus while the block runs: its process and URL; None where the program is missing.
+
+    Without another configuration it takes remote write, and scrapes nothing.
+    """
     programs = Path(os.environ.get("KOBS_PEERS") or Path.home() / ".cache" / "kobs-peers") / "bin"
     if not (programs / "prometheus").exists():
         yield None
         return
-    (folder / "prometheus.yml").write_text(_CONFIGURATION)
+    (folder / "prometheus.yml").write_text(configuration)
     port = free_port()
     output = folder / "prometheus.out"
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
@@ -44,6 +47,14 @@ def running_prometheus(folder: Path) -> Iterator[tuple[Measured, str] | None]:
         yield measured, url
     finally:
         measured.stop()
+
+
+def samples_appended(url: str) -> float:
+    """Return how many samples a Prometheus has stored since it began."""
+    for line in httpx.get(f"{url}/metrics", trust_env=False).text.splitlines():
+        if line.startswith('prometheus_tsdb_head_samples_appended_total{type="float"}'):
+            return float(line.rpartition(" ")[2])
+    raise RuntimeError("Prometheus does not tell how many samples it has stored")
 
 
 def _answers(url: str) -> bool:
