@@ -460,6 +460,10 @@ class AgentSettings(Section):
     udev: OptionalPath = Path("/run/udev/data")
     """Folder of udev's data about disks, another one in a container; None: models and serial numbers are not shown."""
 
+    systemd: bool = False
+    """Whether metrics of systemd's units are sampled too, over its D-Bus socket below the host's /run: one question for
+    each service, timer and socket, so that it is off by default, as in node_exporter."""
+
     textfiles: Strings = ()
     """Folders, or globs of folders, whose files `*.prom` hold further metrics of this machine, in Prometheus' text
     format. Empty: none are read."""

@@ -1,7 +1,7 @@
 """What is said of the machine's metrics once: type, unit and help by name.
 
 A name tells its type: `_total` is a counter, all others are gauges, save those whose kind the kernel does not tell,
-which are untyped as node_exporter has them.
+which are untyped, and one that is a gauge, as node_exporter has them.
 
 Source: node_exporter 1.12 (types).
 """
@@ -83,6 +83,10 @@ _HELP = {
     "node_selinux_": "SELinux: {rest}.",
     "node_sockstat_": "Sockets: {rest}.",
     "node_softnet_": "Packets between network devices and protocols, by CPU: {rest}.",
+    "node_systemd_": "systemd: {rest}.",
+    "node_systemd_service_restart_total": "How often systemd has started the service again.",
+    "node_systemd_unit_state": "1 for the state that the unit is in, 0 for the others.",
+    "node_systemd_units": "Units by their state.",
     "node_tape_": "Tape drive: {rest}.",
     "node_textfile_mtime_seconds": "When the file of metrics was last written, in Unix time.",
     "node_textfile_scrape_error": "1 where a file of metrics could not be read or is wrong.",
@@ -111,7 +115,8 @@ def family_of(name: str) -> Family:
 def _type_of(name: str) -> MetricType:
     if name.startswith(_UNTYPED) and name != "node_zfs_zpool_state":
         return MetricType.UNKNOWN
-    return MetricType.COUNTER if name.endswith("_total") else MetricType.GAUGE
+    is_counter = name.endswith("_total") and name != "node_systemd_socket_refused_connections_total"
+    return MetricType.COUNTER if is_counter else MetricType.GAUGE
 
 
 def _unit_of(base: str) -> str:

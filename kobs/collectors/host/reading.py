@@ -44,9 +44,9 @@ _unreadable = telemetry.counter(
 )
 
 
-def collectors() -> dict[str, Collector]:
+def collectors(*, systemd: bool = False) -> dict[str, Collector]:
     """Return all collectors of the machine's own metrics by name; those that remember something are new."""
-    return {
+    found: dict[str, Collector] = {
         "arp": protocols.collect_arp,
         "bcache": bcache.collect_bcache,
         "bcachefs": bcachefs.collect_bcachefs,
@@ -96,16 +96,26 @@ def collectors() -> dict[str, Collector]:
         "xfs": xfs.collect_xfs,
         "zfs": zfs.collect_zfs,
     }
+    if systemd:
+        from kobs.collectors.host.systemd import collect_systemd  # noqa: PLC0415 - few ask for it
+
+        found["systemd"] = collect_systemd
+    return found
 
 
 class HostReader:
     """The machine whose files are below some roots, with the files of metrics in some folders."""
 
     def __init__(
-        self, roots: Roots, *, textfiles: Sequence[str] = (), named: Mapping[str, Collector] | None = None
+        self,
+        roots: Roots,
+        *,
+        textfiles: Sequence[str] = (),
+        systemd: bool = False,
+        named: Mapping[str, Collector] | None = None,
     ) -> None:
         self._roots = roots
-        self._collectors = dict(named) if named is not None else collectors()
+        self._collectors = dict(named) if named is not None else collectors(systemd=systemd)
         self._textfiles = TextfileCollector(textfiles)
         self._failing: set[str] = set()
 

@@ -30,9 +30,10 @@ SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
 async def run(settings: Settings, shipping: SampleShipping) -> None:
     """Sample this machine and ship, until cancelled."""
-    reader = HostReader(roots_of(settings.agent), textfiles=settings.agent.textfiles)
+    agent = settings.agent
+    reader = HostReader(roots_of(agent), textfiles=agent.textfiles, systemd=agent.systemd)
     target = Target(node=settings.node, cluster=settings.cluster)
-    interval_ms = max(round(settings.agent.host_metrics_seconds * 1000), 1)
+    interval_ms = max(round(agent.host_metrics_seconds * 1000), 1)
     while True:
         time_ms = await _next_time(interval_ms)
         points = await asyncio.to_thread(reader.read)

@@ -5,22 +5,14 @@ What differs on purpose is listed here with its reason, and is nothing else.
 
 import math
 import re
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from kobs.collectors.host.families import family_of
-from kobs.collectors.host.points import Point
 from kobs.collectors.host.reading import HostReader
 from kobs.collectors.host.roots import Roots
-from tests.peers import peer
-from tests.ports import free_port
-
-Series = tuple[str, frozenset[tuple[str, str]]]
+from tests.collectors.host.node_exporter import Series, get, parse, running_node_exporter, series_of, types_in
 
 NOT_COMPARED = {
     "node_exporter_build_info": "each names its own version",
@@ -40,31 +32,24 @@ MOVING = re.compile(
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A node_exporter with its defaults."""
-    port = free_port()
-    command = [peer("node_exporter"), f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}/metrics"
-            _wait_for(url)
-            yield url
-        finally:
-            process.terminate()
+    with running_node_exporter() as url:
+        yield url
 
 
 def test_same_series(address: str) -> None:
     """Series come and go with other programs' mounts, devices and sockets: so one look in five must be equal."""
     reader = HostReader(Roots())
     for _ in range(5):
-        theirs = {series for series in _parse(_get(address)) if _is_compared(series)}
-        ours = {series for series in map(_series, reader.read()) if _is_compared(series)}
+        theirs = {series for series in parse(get(address)) if _is_compared(series)}
+        ours = {series for series in map(series_of, reader.read()) if _is_compared(series)}
         if ours == theirs:
             return
     assert ours == theirs
 
 
 def test_same_types(address: str) -> None:
-    text = _get(address)
-    types = dict(re.findall(r"^# TYPE (node_\S+) (\S+)$", text, re.M))
+    text = get(address)
+    types = types_in(text)
     names = {point.name for point in HostReader(Roots()).read()} - NOT_COMPARED.keys()
     assert names
     assert {name: _TYPE_NAMES.get(family_of(name).type.value, family_of(name).type.value) for name in names} == {
@@ -77,9 +62,9 @@ def test_same_values(address: str) -> None:
     reader = HostReader(Roots())
     wrong: dict[Series, tuple[float, float, float]] = {}
     for attempt in range(6):
-        before = _parse(_get(address))
-        ours = {_series(point): point.value for point in reader.read()}
-        after = _parse(_get(address))
+        before = parse(get(address))
+        ours = {series_of(point): point.value for point in reader.read()}
+        after = parse(get(address))
         found = {
             series: (before[series], value, after[series])
             for series, value in ours.items()
@@ -117,40 +102,3 @@ def _lies_between(name: str, before: float, value: float, after: float) -> bool:
     if MOVING.fullmatch(name):
         slack += max(abs(high) * 0.2, 64 * 1024 * 1024 if name.endswith("_bytes") else 50)
     return low - slack <= value <= high + slack
-
-
-def _series(point: Point) -> Series:
-    return point.name, frozenset((key, value) for key, value in point.labels if value)
-
-
-def _parse(text: str) -> dict[Series, float]:
-    series = {}
-    for line in text.splitlines():
-        if line.startswith("node_"):
-            named, _, value = line.rpartition(" ")
-            name, _, rest = named.partition("{")
-            labels = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', rest)
-            series[name, frozenset((key, _unescape(text)) for key, text in labels if text)] = float(value)
-    return series
-
-
-def _unescape(text: str) -> str:
-    return text.replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\")
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return str(answer.read().decode())
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(200):
-        try:
-            _get(url)
-        except urllib.error.URLError as error:
-            if not isinstance(error.reason, ConnectionError):
-                raise
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("node_exporter does not answer")
