@@ -1,6 +1,8 @@
 """How a target or a discovery service is asked over HTTP: credentials, TLS, proxies, headers.
 
-Source: Prometheus' `http_config`. Secrets are `SecretStr`: no error, log or representation shows them.
+Secrets are `SecretStr`: no error, log or representation shows them.
+
+Source: Prometheus' `http_config` and `oauth2`.
 """
 
 import re
@@ -95,27 +97,74 @@ class Header(Part):
     files: tuple[Path, ...] = ()
 
 
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
 def _proxy_url(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
-    if text and (urlsplit(text).scheme not in ("http", "https", "socks5") or not urlsplit(text).hostname):
-        raise ValueError("expected a URL of a proxy such as http://proxy.example:3128")
-    if urlsplit(text).scheme == "socks5":
-        raise ValueError("SOCKS proxies are not supported; expected http:// or https://")
+    if text and (urlsplit(text).scheme not in _PROXY_SCHEMES or not urlsplit(text).hostname):
+        raise ValueError("expected a URL of a proxy such as http://proxy.example:3128 or socks5://proxy.example:1080")
     return url
 
 
-class Client(Part):
+class Connecting(Part):
+    """How a connection is made: what is trusted, and through which proxy."""
+
+    tls_config: Tls = Tls()
+    proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] = SecretStr("")
+    no_proxy: str = ""
+    proxy_from_environment: bool = False
+    proxy_connect_header: dict[str, tuple[SecretStr, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_proxy(self) -> Self:
+        has_proxy = bool(self.proxy_url.get_secret_value())
+        if self.proxy_from_environment and (has_proxy or self.no_proxy):
+            raise ValueError("if proxy_from_environment is configured, proxy_url and no_proxy must not be configured")
+        if self.no_proxy and not has_proxy:
+            raise ValueError("if no_proxy is configured, proxy_url must also be configured")
+        if self.proxy_connect_header and not (has_proxy or self.proxy_from_environment):
+            raise ValueError(
+                "if proxy_connect_header is configured, proxy_url or proxy_from_environment must be configured"
+            )
+        return self
+
+
+class OAuth2(Connecting):
+    """Client credentials, for which a token is to be had from `token_url`; `tls_config` and proxies are about that."""
+
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    client_secret_file: Path | None = None
+    scopes: tuple[str, ...] = ()
+    token_url: str = ""
+    endpoint_params: dict[str, SecretStr] = Field(default_factory=dict)
+    grant_type: Literal["", "client_credentials"] = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.client_id:
+            raise ValueError("oauth2 client_id must be configured")
+        if not self.token_url:
+            raise ValueError("oauth2 token_url must be configured")
+        if self.client_secret.get_secret_value() and self.client_secret_file is not None:
+            raise ValueError("at most one of oauth2 client_secret & client_secret_file must be configured")
+        parts = urlsplit(self.token_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("oauth2 token_url: expected a URL such as https://issuer.example/token")
+        if self.scopes and "scope" in self.endpoint_params:
+            raise ValueError("oauth2 endpoint_params cannot have scope beside scopes")
+        return self
+
+
+class Client(Connecting):
     """All about the way to ask."""
 
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
     bearer_token: SecretStr = SecretStr("")
     bearer_token_file: Path | None = None
-    tls_config: Tls = Tls()
-    proxy_url: Annotated[SecretStr, AfterValidator(_proxy_url)] = SecretStr("")
-    no_proxy: str = ""
-    proxy_from_environment: bool = False
-    proxy_connect_header: dict[str, tuple[SecretStr, ...]] = Field(default_factory=dict)
+    oauth2: OAuth2 | None = None
     follow_redirects: bool = True
     enable_http2: bool = True
     """Taken and without effect: requests are HTTP/1.1."""
@@ -126,18 +175,9 @@ class Client(Part):
         has_token = bool(self.bearer_token.get_secret_value())
         if has_token and self.bearer_token_file is not None:
             raise ValueError("at most one of bearer_token & bearer_token_file must be configured")
-        ways = (self.basic_auth is not None, self.authorization is not None)
+        ways = (self.basic_auth is not None, self.authorization is not None, self.oauth2 is not None)
         if sum((*ways, has_token or self.bearer_token_file is not None)) > 1:
-            raise ValueError("at most one of basic_auth, authorization, bearer_token & bearer_token_file")
-        has_proxy = bool(self.proxy_url.get_secret_value())
-        if self.proxy_from_environment and (has_proxy or self.no_proxy):
-            raise ValueError("if proxy_from_environment is configured, proxy_url and no_proxy must not be configured")
-        if self.no_proxy and not has_proxy:
-            raise ValueError("if no_proxy is configured, proxy_url must also be configured")
-        if self.proxy_connect_header and not (has_proxy or self.proxy_from_environment):
-            raise ValueError(
-                "if proxy_connect_header is configured, proxy_url or proxy_from_environment must be configured"
-            )
+            raise ValueError("at most one of basic_auth, authorization, oauth2, bearer_token & bearer_token_file")
         for name in self.http_headers:
             if name.lower() in _RESERVED_HEADERS:
                 raise ValueError(f"setting header {name!r} is not allowed")

@@ -26,6 +26,7 @@ from kobs.errors import ConfigError
 T = TypeVar("T", bound=BaseModel)
 
 _PASSED_OVER = ("alerting", "otlp", "remote_read", "remote_write", "rule_files", "runtime", "storage", "tracing")
+_UNRELATED = ("evaluation_interval", "query_log_file", "rule_query_offset")
 _NATIVE = ("scrape_native_histograms", "convert_classic_histograms_to_nhcb")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 
@@ -82,6 +83,13 @@ def load(path: Path) -> Configuration:
     native = sorted({name for part in (file.global_, *jobs) for name in _NATIVE if getattr(part, name)})
     if native:
         notes.append(f"native histograms are not stored, classic ones are; without effect: {', '.join(native)}")
+    unrelated = [name for name in _UNRELATED if getattr(file.global_, name)]
+    if unrelated:
+        notes.append(f"keys of global that have nothing to do with scraping are passed over: {', '.join(unrelated)}")
+    if file.global_.scrape_failure_log_file or any(job.scrape_failure_log_file for job in jobs):
+        notes.append(
+            "scrape_failure_log_file is not written; failures are in the agent's log, GET /api/v1/targets and `up`"
+        )
     return Configuration(_expanded(file.global_.external_labels), tuple(jobs), tuple(files), tuple(notes))
 
 
@@ -140,7 +148,23 @@ def _tell(document: Document, error: Mapping[str, Any], kind: type[BaseModel]) -
 
 
 _INSTEAD = {
-    "oauth2": "use authorization with a credentials_file that something else renews",
+    "client_secret_ref": "use client_secret_file",
+    **dict.fromkeys(
+        (
+            "client_certificate_key",
+            "client_certificate_key_file",
+            "client_certificate_key_id",
+            "client_certificate_key_ref",
+            "signature_algorithm",
+            "iss",
+            "audience",
+            "claims",
+        ),
+        "a token is asked for with grant_type client_credentials only: use client_secret_file, and endpoint_params"
+        " for what the issuer wants beside it",
+    ),
+    "extra_scrape_metrics": "scrape_timeout_seconds, scrape_sample_limit and scrape_body_size_bytes are not made",
+    "scrape_classic_histograms": "classic histograms are always taken; leave it out",
     "username_ref": "use username_file",
     "password_ref": "use password_file",
     "credentials_ref": "use credentials_file",

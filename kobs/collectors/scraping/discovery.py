@@ -19,7 +19,8 @@ from kobs import telemetry
 from kobs.collectors.scraping.configuration import FileDiscovery, HttpDiscovery, ScrapeConfig, TargetGroup
 from kobs.collectors.scraping.configuration_file import found_files
 from kobs.collectors.scraping.documents import Document, without_nothing
-from kobs.collectors.scraping.http import HttpClients, HttpError
+from kobs.collectors.scraping.http import HttpClients
+from kobs.collectors.scraping.request_errors import HttpError
 from kobs.errors import ConfigError, KobsError
 
 FILES_SECONDS = 2.0

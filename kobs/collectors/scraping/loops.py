@@ -225,7 +225,9 @@ class _Patience:
         try:
             async with asyncio.timeout(max(self._left, 0)):
                 return await answer
-        except TimeoutError:
-            raise ScrapeError(f"no whole answer within {self._seconds:g} s (scrape_timeout)") from None
+        except TimeoutError as error:
+            # what was waited for notes it on the cancelling that passes through it
+            waiting = "".join(f", {note}" for note in getattr(error.__cause__, "__notes__", ()))
+            raise ScrapeError(f"no whole answer within {self._seconds:g} s (scrape_timeout){waiting}") from None
         finally:
             self._left -= time.monotonic() - began

@@ -7,12 +7,12 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from kobs.collectors.scraping.client_configuration import Client
+from kobs.collectors.scraping.client_configuration import Connecting
 
 _PORTS = {"http": 80, "https": 443}
 
 
-def proxy_for(url: str, client: Client, environment: Mapping[str, str]) -> str | None:
+def proxy_for(url: str, client: Connecting, environment: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for a URL, with its password if it has one; None: ask directly."""
     configured = client.proxy_url.get_secret_value()
     if configured and not client.no_proxy:

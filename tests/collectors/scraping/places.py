@@ -23,6 +23,7 @@ class Request(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     place: "Place"
+    body = b""
 
     def do_GET(self) -> None:
         self.place.requests.append((self.path, dict(self.headers)))
@@ -32,6 +33,10 @@ class Request(BaseHTTPRequestHandler):
         else:
             with contextlib.suppress(OSError):  # the client may go before the answer's end
                 respond(self)
+
+    def do_POST(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
 
     def answer(self, body: bytes, *, status: int = 200, content_type: str | None = TEXT_TYPE, **headers: str) -> None:
         self.send_response(status)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kobs.collectors.scraping.configuration_file import Configuration, load
+from kobs.collectors.scraping.client_configuration import OAuth2, Tls
+from kobs.collectors.scraping.configuration import GlobalConfig, ScrapeConfig
+from kobs.collectors.scraping.configuration_file import _PASSED_OVER, Configuration, _File, _unknown, load
 from kobs.errors import ConfigError
 from tests.peers import peer
 
@@ -112,7 +114,7 @@ BAD = {
     ),
     "two-ways": (
         "scrape_configs: [{job_name: a, bearer_token: hunter2, basic_auth: {username: x}}]",
-        "at most one of basic_auth, authorization, bearer_token & bearer_token_file",
+        "at most one of basic_auth, authorization, oauth2, bearer_token & bearer_token_file",
     ),
     "basic": (
         "scrape_configs: [{job_name: a, authorization: {type: Basic, credentials: hunter2}}]",
@@ -134,6 +136,23 @@ BAD = {
     "protocol": ("scrape_configs: [{job_name: a, scrape_protocols: [Xml]}]", "unknown scrape protocol Xml"),
     "key": ("scrape_configs: [{job_name: a, tls_config: {cert_file: x}}]", "a client certificate needs both"),
     "no-proxy": ("scrape_configs: [{job_name: a, no_proxy: x}]", "if no_proxy is configured, proxy_url must also be"),
+    "oauth-client": (
+        "scrape_configs: [{job_name: a, oauth2: {token_url: 'http://b'}}]",
+        "oauth2 client_id must be configured",
+    ),
+    "oauth-no-url": (
+        "scrape_configs: [{job_name: a, oauth2: {client_id: a}}]",
+        "oauth2 token_url must be configured",
+    ),
+    "oauth-two-secrets": (
+        "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', client_secret: hunter2,"
+        " client_secret_file: c}",
+        "at most one of oauth2 client_secret & client_secret_file",
+    ),
+    "oauth-and-basic": (
+        "scrape_configs: [{job_name: a, basic_auth: {username: x}, oauth2: {client_id: a, token_url: 'http://b'}}]",
+        "at most one of basic_auth, authorization, oauth2",
+    ),
     "external-label": ("global: {external_labels: {'': x}}", "external label '' is not a valid label name"),
 }
 ONLY_OURS = {
@@ -141,17 +160,38 @@ ONLY_OURS = {
         "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]",
         "kubernetes_sd_configs: this kind of discovery is not supported; use static_configs, file_sd_configs or",
     ),
-    "oauth": (
-        "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: b}}]",
-        "oauth2: not supported; use authorization with a credentials_file",
+    "oauth-jwt": (
+        "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://b', audience: c}}]",
+        "oauth2.audience: not supported; a token is asked for with grant_type client_credentials only",
+    ),
+    "oauth-grant": (
+        "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://b', grant_type: hunter2}}]",
+        "oauth2.grant_type: expected '' or 'client_credentials'",
+    ),
+    "oauth-url": (
+        "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: hunter2}}]",
+        "oauth2 token_url: expected a URL such as https://issuer.example/token",
+    ),
+    "oauth-scope": (
+        "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', scopes: [c],"
+        " endpoint_params: {scope: hunter2}}",
+        "oauth2 endpoint_params cannot have scope beside scopes",
+    ),
+    "oauth-ref": (
+        "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: 'http://b', client_secret_ref: c}}]",
+        "oauth2.client_secret_ref: not supported; use client_secret_file",
+    ),
+    "extra": (
+        "scrape_configs: [{job_name: a, extra_scrape_metrics: true}]",
+        "extra_scrape_metrics: not supported; scrape_timeout_seconds, scrape_sample_limit",
     ),
     "protobuf": (
         "scrape_configs: [{job_name: a, scrape_protocols: [PrometheusProto]}]",
         "expected a text protocol beside PrometheusProto",
     ),
-    "socks": (
-        "scrape_configs: [{job_name: a, proxy_url: 'socks5://u:hunter2@x:1'}]",
-        "SOCKS proxies are not supported",
+    "proxy": (
+        "scrape_configs: [{job_name: a, proxy_url: 'ftp://u:hunter2@x:1'}]",
+        "expected a URL of a proxy such as http://proxy.example:3128 or socks5://",
     ),
 }
 
@@ -194,3 +234,54 @@ def test_promtool_accepts_what_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_promtool_refuses_what_is_refused(tmp_path: Path, name: str) -> None:
     assert not promtool_accepts(write(tmp_path, BAD[name][0]))
+
+
+KEYS = {
+    "file": ("global scrape_configs scrape_config_files rule_files alerting remote_write remote_read otlp storage"
+             " tracing runtime"),
+    "global": ("scrape_interval scrape_timeout scrape_protocols evaluation_interval rule_query_offset external_labels"
+               " query_log_file scrape_failure_log_file body_size_limit sample_limit label_limit"
+               " label_name_length_limit label_value_length_limit target_limit keep_dropped_targets"
+               " metric_name_validation_scheme metric_name_escaping_scheme scrape_native_histograms"
+               " convert_classic_histograms_to_nhcb always_scrape_classic_histograms"),
+    "job": ("job_name scrape_interval scrape_timeout scrape_protocols fallback_scrape_protocol"
+            " scrape_native_histograms always_scrape_classic_histograms convert_classic_histograms_to_nhcb"
+            " metrics_path honor_labels honor_timestamps track_timestamps_staleness scheme params enable_compression"
+            " scrape_failure_log_file basic_auth authorization oauth2 bearer_token bearer_token_file follow_redirects"
+            " enable_http2 tls_config proxy_url no_proxy proxy_from_environment proxy_connect_header http_headers"
+            " static_configs file_sd_configs http_sd_configs relabel_configs metric_relabel_configs body_size_limit"
+            " sample_limit label_limit label_name_length_limit label_value_length_limit target_limit"
+            " keep_dropped_targets metric_name_validation_scheme metric_name_escaping_scheme"
+            " native_histogram_bucket_limit native_histogram_min_bucket_factor"),
+    "oauth2": ("client_id client_secret client_secret_file scopes token_url endpoint_params grant_type tls_config"
+               " proxy_url no_proxy proxy_from_environment proxy_connect_header"),
+    "tls": ("ca ca_file cert cert_file key key_file server_name insecure_skip_verify min_version max_version"),
+}  # fmt: skip
+"""All keys of Prometheus 3.8 about scraping that are taken; the rest are refused by name."""
+REFUSED = {
+    "oauth2": ("client_secret_ref client_certificate_key client_certificate_key_file client_certificate_key_id"
+               " client_certificate_key_ref signature_algorithm iss audience claims"),
+    "tls": "ca_ref cert_ref key_ref",
+}  # fmt: skip
+
+
+def test_every_key_of_prometheus_is_taken_or_refused_by_name() -> None:
+    models = {"global": GlobalConfig, "job": ScrapeConfig, "oauth2": OAuth2, "tls": Tls}
+    for name, model in models.items():
+        assert set(KEYS[name].split()) == set(model.model_fields)
+    taken = {field.alias or key for key, field in _File.model_fields.items()} | set(_PASSED_OVER)
+    assert set(KEYS["file"].split()) == taken
+    for key in " ".join(REFUSED.values()).split():
+        assert _unknown(key, OAuth2).startswith("not supported; ")
+
+
+def test_what_has_no_effect_is_told(tmp_path: Path) -> None:
+    notes = loaded(
+        tmp_path,
+        "global: {evaluation_interval: 1m, scrape_failure_log_file: f}\n"
+        "scrape_configs: [{job_name: a, scrape_native_histograms: true}]",
+    ).notes
+    assert [note.rpartition(": ")[2] for note in notes if "scrape_failure_log_file" not in note] == [
+        "scrape_native_histograms", "evaluation_interval",
+    ]  # fmt: skip
+    assert any(note.startswith("scrape_failure_log_file is not written") for note in notes)

@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from kobs.collectors.scraping.client_configuration import Client
-from kobs.collectors.scraping.http import BodyLimitError, HttpClients, HttpError
+from kobs.collectors.scraping.http import HttpClients
 from kobs.collectors.scraping.proxies import proxy_for
+from kobs.collectors.scraping.request_errors import BodyLimitError, HttpError
 from tests.certificates import Authority
 from tests.collectors.scraping.places import Place, Request, answering, free_address, serving
 

@@ -13,7 +13,9 @@ from kobs.collectors.scraping.agent import Scraping
 from kobs.collectors.scraping.reporting import report_of
 from kobs.config import AgentSettings, Settings
 from kobs.wire.targets import TargetReport
+from tests.collectors.scraping import issuers
 from tests.collectors.scraping.places import OPENMETRICS_TYPE, Recorder, Request, answering, serving
+from tests.collectors.scraping.socks import socks_proxy
 from tests.parts import recorded
 from tests.prometheus import Prometheus, running_prometheus
 
@@ -78,6 +80,14 @@ def echo(request: Request) -> None:
     request.answer(
         f'asked{{path="{path}",timeout="{timeout}",header="{header}",accept="{accept}",token="{token}"}} 1\n'.encode()
     )
+
+
+class OneToken(issuers.Issuer):
+    """An issuer that gives everybody the same token, as the target shows it."""
+
+    def __call__(self, request: Request) -> None:
+        self.issued = 0
+        super().__call__(request)
 
 
 PATHS: dict[str, bytes | Callable[[Request], None]] = {
@@ -165,6 +175,15 @@ scrape_configs:
   - {{source_labels: [n], regex: "[3-9]", target_label: __name__, replacement: renamed}}
   - {{source_labels: [n], regex: "8", target_label: n, replacement: "7"}}
   - {{source_labels: [__name__], regex: "m|renamed", action: keep}}
+- {{job_name: token, metrics_path: /echo, static_configs: [{{targets: ["{address}"]}}], oauth2: {{
+    client_id: "kobs:agent", client_secret: "{secret}", scopes: [a], token_url: "http://{address}/token"}}}}
+- {{job_name: form_token, metrics_path: /echo, static_configs: [{{targets: ["{address}"]}}], oauth2: {{
+    client_id: "kobs:agent", client_secret: "{secret}", endpoint_params: {{a: b}},
+    token_url: "http://{address}/form-token"}}}}
+- {{job_name: no_token, metrics_path: /echo, static_configs: [{{targets: ["{address}"]}}], oauth2: {{
+    client_id: "kobs:agent", client_secret: wrong, token_url: "http://{address}/token"}}}}
+- {{job_name: socks, static_configs: [{{targets: ["only.socks:{port}"]}}], proxy_url: "socks5://me:secret@{socks}"}}
+- {{job_name: no_socks, static_configs: [{{targets: ["only.socks:{port}"]}}], proxy_url: "socks5://me:wrong@{socks}"}}
 - {{job_name: scheduler, metrics_path: /scheduler, static_configs: [{{targets: ["{address}"]}}]}}
 - {{job_name: etcd, metrics_path: /etcd, static_configs: [{{targets: ["{address}"]}}]}}
 - {{job_name: machine, metrics_path: /machine, static_configs: [{{targets: ["{address}"]}}]}}
@@ -225,12 +244,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("both")
     paths = {
         **PATHS,
+        "/token": OneToken(),
+        "/form-token": OneToken(takes_header=False),
         "/scheduler": (recorded("kubelet-cadvisor") / "k8s-1.34" / "kube-scheduler.prom").read_bytes(),
         "/etcd": (recorded("kubelet-cadvisor") / "k8s-1.34" / "etcd.prom").read_bytes(),
         "/machine": (recorded("node-exporter") / "scrape-1.prom").read_bytes(),
     }
-    with serving(paths) as place:
-        configuration = CONFIGURATION.format(address=place.address)
+    with serving(paths) as place, socks_proxy(user=("me", "secret"), names={"only.socks": "127.0.0.1"}) as socks:
+        configuration = CONFIGURATION.format(
+            address=place.address, port=place.port, socks=socks.address, secret=issuers.SECRET
+        )
         path = folder / "scrape.yaml"
         path.write_text(configuration)
         settings = Settings(node="n", agent=AgentSettings(scrape_config=path, own_metrics_seconds=0))
