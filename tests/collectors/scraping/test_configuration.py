@@ -145,8 +145,10 @@ BAD = {
         "oauth2 token_url must be configured",
     ),
     "oauth-two-secrets": (
-        "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', client_secret: hunter2,"
-        " client_secret_file: c}",
+        (
+            "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', client_secret: hunter2,"
+            " client_secret_file: c}"
+        ),
         "at most one of oauth2 client_secret & client_secret_file",
     ),
     "oauth-and-basic": (
@@ -173,8 +175,10 @@ ONLY_OURS = {
         "oauth2 token_url: expected a URL such as https://issuer.example/token",
     ),
     "oauth-scope": (
-        "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', scopes: [c],"
-        " endpoint_params: {scope: hunter2}}",
+        (
+            "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', scopes: [c],"
+            " endpoint_params: {scope: hunter2}}"
+        ),
         "oauth2 endpoint_params cannot have scope beside scopes",
     ),
     "oauth-ref": (
