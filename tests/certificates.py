@@ -17,8 +17,7 @@ class Authority:
         self.name = name
         self._key(name)
         self._run("req", "-x509", "-new", "-key", f"{name}.key", "-days", "2", "-subj", f"/CN={name}", "-out",
-                  f"{name}.crt", "-addext", "basicConstraints=critical,CA:true",
-                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+                  f"{name}.crt", "-addext", "basicConstraints=critical,CA:true")  # fmt: skip
 
     @property
     def certificate(self) -> Path:

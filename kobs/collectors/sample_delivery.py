@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from kobs import __version__, telemetry
+from kobs.collectors.trust import trusting
 from kobs.config import AgentSettings
 from kobs.errors import ConfigError, RejectedError, RetryableError
 from kobs.wire import frames
@@ -111,7 +112,7 @@ def trust(ca_file: Path | None) -> ssl.SSLContext | bool:
     if ca_file is None:
         return True
     try:
-        return ssl.create_default_context(cafile=str(ca_file))
+        return trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"agent.ca_file {ca_file}: {error}; expected a file with certificates (PEM)") from error
 

@@ -17,6 +17,7 @@ from kobs import __version__, telemetry
 from kobs.collectors.logs.shipments import Shipment
 from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
+from kobs.collectors.trust import trusting
 from kobs.config import AgentSettings
 from kobs.errors import ConfigError, RetryableError
 from kobs.wire import frames
@@ -278,7 +279,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
     if ca_file is None:
         return True
     try:
-        return ssl.create_default_context(cafile=str(ca_file))
+        return trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"agent.ca_file {ca_file}: {error}; expected a file with certificates (PEM)") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kobs.collectors.scraping.client_configuration import Tls
 from kobs.collectors.scraping.request_errors import HttpError
+from kobs.collectors.trust import trusting
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -57,13 +58,12 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _trusting(tls: Tls) -> ssl.SSLContext:
-    ca_file, ca = None if tls.ca_file is None else str(tls.ca_file), tls.ca or None
     if not tls.server_name:
-        return ssl.create_default_context(cafile=ca_file, cadata=ca)
+        return trusting(tls.ca_file, tls.ca or None)
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = tls.server_name
-    if ca_file or ca:
-        context.load_verify_locations(cafile=ca_file, cadata=ca)
+    if tls.ca_file is not None or tls.ca:
+        context.load_verify_locations(None if tls.ca_file is None else str(tls.ca_file), cadata=tls.ca or None)
     else:
         context.load_default_certs()
     return context
@@ -88,7 +88,7 @@ class _NamedContext(ssl.SSLContext):
 @functools.cache
 def _default_context() -> ssl.SSLContext:
     """Return the system's trust, which takes a while to read and is the same for all jobs that say nothing of it."""
-    return ssl.create_default_context()
+    return trusting()
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:

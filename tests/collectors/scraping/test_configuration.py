@@ -146,8 +146,8 @@ BAD = {
     ),
     "oauth-two-secrets": (
         (
-            "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b', client_secret: hunter2,"
-            " client_secret_file: c}"
+            "scrape_configs:\n- job_name: a\n  oauth2:\n    {client_id: a, token_url: 'http://b',"
+            " client_secret: hunter2, client_secret_file: c}"
         ),
         "at most one of oauth2 client_secret & client_secret_file",
     ),
