@@ -6,11 +6,11 @@ A body is uncompressed in steps, so that a small one that swells up is stopped b
 
 import contextlib
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import NamedTuple
 
 import httpx
+from isal import isal_zlib
 
 from kobs import __version__
 from kobs.collectors.scraping.client_configuration import Client
@@ -22,7 +22,7 @@ from kobs.collectors.scraping.tokens import Tokens
 USER_AGENT = f"kobs-agent/{__version__}"
 PIECE_BYTES = 64 * 1024
 
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 
 
 class Answer(NamedTuple):
@@ -111,15 +111,15 @@ class _Gunzip:
     """Uncompresses in pieces of a bounded size; members may follow one another."""
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+        self._inflate = isal_zlib.decompressobj(_GZIP_WINDOW)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._inflate.eof:
-                self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+                self._inflate = isal_zlib.decompressobj(_GZIP_WINDOW)
             try:
                 piece = self._inflate.decompress(data, PIECE_BYTES)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub has it for an instance
                 raise HttpError(f"the answer is no gzip, as its Content-Encoding says: {error}") from None
             data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if piece:
