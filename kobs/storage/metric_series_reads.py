@@ -63,6 +63,19 @@ def find_series_ids(
     return np.sort(ids.astype(np.uint64, copy=False))
 
 
+def find_few_series(
+    store: Store, scope: Scope, selection: Selection, *, limit: int, comment: str = ""
+) -> dict[int, Labels] | None:
+    """Return the label sets of a selection's series by their ids, None where there are more than `limit`."""
+    condition, parameters = series_condition(scope, selection)
+    rows = store.select(
+        f"SELECT metric, fp, labels FROM metric_series WHERE {condition} LIMIT 1 BY fp LIMIT {int(limit) + 1}",
+        parameters,
+        comment=comment,
+    )
+    return _decoded(rows.combine_chunks()) if rows.num_rows <= limit else None
+
+
 def read_label_sets(
     store: Store, scope: Scope, selection: Selection, ids: Sequence[int] | None = None, *, comment: str = ""
 ) -> dict[int, Labels]:

@@ -65,7 +65,7 @@ class Groups:
 class _Known:
     """What was found, and what must be as it was for it to hold: the store's changes, or else the metric's revision."""
 
-    revision: Revision
+    revision: Revision | None
     changes: int | None
     found: Found
 
@@ -93,7 +93,7 @@ class SeriesMemory:
         selection = Selection(tuple(condition(each) for each in selector.matchers), after_ms, until_ms)
         metric = selector.metric_name()
         if metric is None:
-            ids = metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
+            ids = self._search(scope, selection, limit=limit, comment=comment)
             unnamed = Found(ids, (), is_whole_metric=False, selection=selection, scope=scope)
             if len(ids) > limit:
                 return unnamed
@@ -106,20 +106,31 @@ class SeriesMemory:
             if known is not None and changes is not None and known.changes == changes:
                 self._found.move_to_end(key)
                 return known.found
-        revision = metric_series_reads.read_revision(
-            self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
-        )
-        if known is not None and known.revision == revision:
+        revision = None
+        if known is not None or changes is None:
+            # Who asks for the first time, and knows of each change, has nothing to compare it with.
+            revision = metric_series_reads.read_revision(
+                self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
+            )
+        if known is not None and revision is not None and known.revision == revision:
             self._remember(key, _Known(revision, changes, known.found))
             return known.found
-        ids = np.zeros(0, dtype=np.uint64)
-        if revision is not None and revision.rows:
-            ids = metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
+        ids = self._search(scope, selection, limit=limit, comment=comment)
         is_whole = len(selection.conditions) == 1 and scope.clusters is None and scope.namespaces is None
         found = Found(ids, (metric,), is_whole_metric=is_whole, selection=selection, scope=scope)
-        if revision is not None:
+        if revision is not None or changes is not None:
             self._remember(key, _Known(revision, changes, found))
         return found
+
+    def _search(self, scope: Scope, selection: Selection, *, limit: int, comment: str) -> NDArray[np.uint64]:
+        """Return the ids of a selection's series, at most `limit` and one; of few the labels are read along."""
+        few = metric_series_reads.find_few_series(
+            self._store, scope, selection, limit=min(_FEW_IDS, limit + 1), comment=comment
+        )
+        if few is None:
+            return metric_series_reads.find_series_ids(self._store, scope, selection, limit=limit + 1, comment=comment)
+        self._remember_labels(list(few), list(few.values()))
+        return np.sort(np.fromiter(few, np.uint64, len(few)))
 
     def labels(self, found: Found, ids: NDArray[np.uint64] | None = None, *, comment: str = "") -> list[Labels]:
         """Return the label sets of found series, or of some of them."""
