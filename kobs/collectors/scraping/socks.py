@@ -7,6 +7,7 @@ own way takes for whole; an answer that is none is an error of this request, lik
 Source: RFC 1928, RFC 1929 (user name and password).
 """
 
+import contextlib
 import ipaddress
 import ssl
 from collections.abc import Iterable
@@ -70,11 +71,10 @@ class _ThroughSocks(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream = await self._network.connect_tcp(self._host, self._port, timeout, local_address, socket_options)
-        try:
+        async with contextlib.AsyncExitStack() as unless_connected:
+            unless_connected.push_async_callback(stream.aclose)
             await self._ask_for(stream, host, port)
-        except BaseException:
-            await stream.aclose()
-            raise
+            unless_connected.pop_all()
         return stream
 
     async def sleep(self, seconds: float) -> None:
