@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import struct
 
+import numpy as np
 import pytest
 
 from kobs.errors import LimitError, QueryEvaluationError, QueryTypeError, UnsupportedQueryError
@@ -11,6 +12,7 @@ from kobs.model.samples import STALE_NAN_BITS, Sample
 from kobs.model.scope import Scope, Signal
 from kobs.query.metrics import Answer, Metrics, ResolutionError
 from kobs.query.promql.limits import QueryLimits, QueryTimeoutError
+from kobs.query.promql.ranges import FUNCTIONS
 from kobs.query.promql.values import Block, Labels, Scalar, Text
 from kobs.query.promql.values import Points as RangeVector
 from kobs.storage.clickhouse import Store
@@ -297,3 +299,29 @@ def test_a_query_that_takes_too_long_says_so(store: Store) -> None:
     metrics = Metrics(store)
     with pytest.raises(QueryTimeoutError, match="timed out"):
         asyncio.run(metrics.range("cpu_seconds", BASE_MS, BASE_MS + 9_000_000, 1000, EVERYTHING, timeout_seconds=0.001))
+
+
+def test_every_function_of_ranges_leaves_what_is_remembered_as_it_is(store: Store) -> None:
+    """Each is asked twice of one Metrics, all of the same samples, and by a Metrics that remembers nothing."""
+    values = [1.0, 5.0, 2.0, float("nan"), 7.0, STALE, 3.0, 3.0, float("inf"), 4.0]
+    store_samples(
+        store,
+        [each for name in "ab" for each in series(cpu(name), *((10 * at, value) for at, value in enumerate(values)))],
+    )
+    remembering, forgetful = Metrics(store), Metrics(store, remembered_bytes=0)
+    others = {
+        "quantile_over_time": "quantile_over_time(0.3, cpu_seconds[40s])",
+        "predict_linear": "predict_linear(cpu_seconds[40s], 60)",
+        "double_exponential_smoothing": "double_exponential_smoothing(cpu_seconds[40s], 0.3, 0.6)",
+    }
+    queries = [others.get(name, f"{name}(cpu_seconds[40s])") for name in sorted(FUNCTIONS)] + ["cpu_seconds"]
+
+    def answered(metrics: Metrics, query: str) -> list[tuple[int, ...]]:
+        found = asyncio.run(metrics.range(query, BASE_MS, BASE_MS + 100_000, 5000, EVERYTHING)).value
+        assert isinstance(found, Block)
+        assert found.present.any()
+        return [tuple(row) for row in np.where(found.present, found.values.view(np.uint64), 0).tolist()]
+
+    wanted = [answered(forgetful, query) for query in queries]
+    for _ in range(2):
+        assert [answered(remembering, query) for query in queries] == wanted

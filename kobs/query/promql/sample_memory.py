@@ -87,6 +87,8 @@ class SampleMemory:
         return samples
 
     def _keep(self, key: bytes, kept: _Kept) -> None:
+        for column in (kept.samples.bounds, kept.samples.times_ms, kept.samples.values):
+            column.flags.writeable = False  # others have them too
         with self._lock:
             before = self._kept.pop(key, None)
             self._bytes += kept.bytes() - (before.bytes() if before is not None else 0)
