@@ -70,12 +70,18 @@ class _Session(socketserver.BaseRequestHandler):
             self._pass_on(target)
 
     def _pass_on(self, target: socket.socket) -> None:
+        others = {self.request.fileno(): target, target.fileno(): self.request}
+        # select() takes no descriptor from 1,024 on, and a run of all tests has more.
+        waiting = select.poll()
+        for descriptor in others:
+            waiting.register(descriptor, select.POLLIN)
         while True:
-            for ready in select.select([self.request, target], [], [])[0]:
-                data = ready.recv(65536)
+            for descriptor, _ in waiting.poll():
+                other = others[descriptor]
+                data = (self.request if other is target else target).recv(65536)
                 if not data:
                     return
-                (target if ready is self.request else self.request).sendall(data)
+                other.sendall(data)
 
     def _read(self, length: int) -> bytes:
         data = b""
