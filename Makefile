@@ -8,7 +8,7 @@ SHELL := bash
 bin := .venv/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 # What the log and metric tests run kobs against, beside the cluster.
-programs := cluster prometheus promtool node_exporter
+programs := cluster prometheus promtool node_exporter vmagent
 
 help: ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

@@ -1,11 +1,11 @@
 """A SOCKS5 proxy for the tests: RFC 1928 and RFC 1929 over real sockets, as Debian's need a configuration as root."""
 
 import contextlib
-import select
 import socket
 import socketserver
-import threading
 from collections.abc import Iterator, Mapping
+
+from tests.collectors.scraping.tunnels import pass_on, running
 
 
 class SocksProxy(socketserver.ThreadingTCPServer):
@@ -67,21 +67,7 @@ class _Session(socketserver.BaseRequestHandler):
             return
         with socket.create_connection((self.server.names.get(host, host), port)) as target:
             self._write(b"\x05\x00\x00\x03\x05proxy\x00\x50")
-            self._pass_on(target)
-
-    def _pass_on(self, target: socket.socket) -> None:
-        others = {self.request.fileno(): target, target.fileno(): self.request}
-        # select() takes no descriptor from 1,024 on, and a run of all tests has more.
-        waiting = select.poll()
-        for descriptor in others:
-            waiting.register(descriptor, select.POLLIN)
-        while True:
-            for descriptor, _ in waiting.poll():
-                other = others[descriptor]
-                data = (self.request if other is target else target).recv(65536)
-                if not data:
-                    return
-                other.sendall(data)
+            pass_on(self.request, target)
 
     def _read(self, length: int) -> bytes:
         data = b""
@@ -103,11 +89,5 @@ def socks_proxy(
     *, user: tuple[str, str] | None = None, names: Mapping[str, str] | None = None, refuse: int = 0,
     is_slow: bool = False,
 ) -> Iterator[SocksProxy]:  # fmt: skip
-    with SocksProxy(user=user, names=names or {}, refuse=refuse, is_slow=is_slow) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
-            thread.join()
+    with running(SocksProxy(user=user, names=names or {}, refuse=refuse, is_slow=is_slow)) as proxy:
+        yield proxy

@@ -4,8 +4,8 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import socket
 import socketserver
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -21,6 +21,7 @@ from kobs.collectors.scraping.proxies import proxy_for
 from kobs.collectors.scraping.request_errors import BodyLimitError, HttpError
 from tests.certificates import Authority
 from tests.collectors.scraping.places import Place, Request, answering, free_address, serving
+from tests.collectors.scraping.tunnels import pass_on, running
 
 BODY = b"up 1\n" * 5
 
@@ -287,10 +288,17 @@ def test_certificates_that_cannot_be_used_are_told_without_secrets(tls: dict[str
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A forward proxy for http URLs; it notes what it is asked."""
+    """A forward proxy for http URLs, and by CONNECT for https ones; it notes what it is asked."""
 
     daemon_threads = True
-    asked: list[tuple[str, str]]
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        super().__init__(("127.0.0.1", 0), Forwarding)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
 
 
 class Forwarding(BaseHTTPRequestHandler):
@@ -304,29 +312,41 @@ class Forwarding(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.content)
 
+    def do_CONNECT(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Proxy-Authorization", "")))
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as target:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # either side may go in the middle
+                pass_on(self.connection, target)
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
-@contextlib.contextmanager
-def proxying() -> Iterator[Proxy]:
-    with Proxy(("127.0.0.1", 0), Forwarding) as proxy:
-        proxy.asked = []
-        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
-            thread.join()
-
-
 def test_a_target_is_asked_through_its_proxy() -> None:
-    with serving({"/a": BODY}) as place, proxying() as proxy:
-        url = f"http://user:hunter2@127.0.0.1:{proxy.server_address[1]}"
-        assert get(f"{place.url}/a", proxy_url=url) == BODY
+    with serving({"/a": BODY}) as place, running(Proxy()) as proxy:
+        assert get(f"{place.url}/a", proxy_url=f"http://user:hunter2@{proxy.address}") == BODY
         credentials = base64.b64encode(b"user:hunter2").decode()
         assert proxy.asked == [(f"{place.url}/a", f"Basic {credentials}")]
+
+
+def test_a_target_is_checked_through_a_proxy_by_the_name_that_is_configured(authority: Authority) -> None:
+    context = authority.server_context("tunnelled", names="DNS:metrics.example")
+    with serving({"/a": BODY}, context) as place, running(Proxy()) as proxy:
+        through = {"proxy_url": f"http://user:hunter2@{proxy.address}"}
+        tls = {"ca_file": authority.certificate, "server_name": "metrics.example"}
+        assert get(f"{place.url}/a", tls_config=tls, **through) == BODY
+        # What the proxy may know: the target, and its own user.
+        credentials = base64.b64encode(b"user:hunter2").decode()
+        assert proxy.asked == [(f"127.0.0.1:{place.port}", f"Basic {credentials}")]
+        assert "Proxy-Authorization" not in place.requests[0][1]
+        with pytest.raises(HttpError, match="certificate verify failed"):
+            get(f"{place.url}/a", tls_config={"ca_file": authority.certificate}, **through)
+        other = {**tls, "server_name": "other.example"}
+        with pytest.raises(HttpError, match="certificate verify failed"):
+            get(f"{place.url}/a", tls_config=other, **through)
 
 
 def test_an_unreachable_proxy_is_told_without_its_password() -> None:

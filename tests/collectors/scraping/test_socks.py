@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-import threading
+import socketserver
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kobs.collectors.scraping.request_errors import HttpError
 from tests.certificates import Authority
 from tests.collectors.scraping.places import free_address, serving
 from tests.collectors.scraping.socks import socks_proxy
+from tests.collectors.scraping.tunnels import running
 
 BODY = b"up 1\n"
 
@@ -78,17 +79,26 @@ def test_why_a_proxy_does_not_connect_is_told() -> None:
         get("http://cart/", proxy_url=f"socks5://u:hunter2@{free_address()}")
 
 
-def test_what_is_no_socks_proxy_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "what answers there is no SOCKS5 proxy"),
+        (b"", "it closed the connection in the middle of an answer"),
+        (b"\x05", "it closed the connection in the middle of an answer"),
+        (b"\x05\x00\x05\x00\x00\x01\x7f\x00", "it closed the connection in the middle of an answer"),
+        (b"\x05\x02", r"it wants a way to log in that was not offered \(2\)"),
+        (b"\x05\x01", r"it wants a way to log in that was not offered \(1\)"),
+    ],
+    ids=["http", "nothing", "cut at once", "cut in its address", "password unasked", "gssapi"],
+)
+def test_what_is_no_socks_proxy_or_half_of_one_is_told(answer: bytes, reason: str) -> None:
+    class Once(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            self.request.sendall(answer)
+            self.request.shutdown(socket.SHUT_WR)
 
-        def refuse() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(100)
-                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=refuse)
-        thread.start()
-        with pytest.raises(HttpError, match="SOCKS proxy: what answers there is no SOCKS5 proxy"):
-            get("http://cart/", proxy_url=f"socks5://127.0.0.1:{listener.getsockname()[1]}")
-        thread.join()
+    with running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Once)) as proxy:
+        port = proxy.server_address[1]
+        with pytest.raises(HttpError, match=f"^SOCKS proxy: {reason}$"):
+            get("http://cart/", proxy_url=f"socks5://127.0.0.1:{port}")
