@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kobs import telemetry
-from kobs.collectors.sample_delivery import REFUSED_PAUSE_SECONDS, SampleDelivery
+from kobs.collectors.sample_delivery import SampleDelivery
 from kobs.collectors.sample_losses import SampleLosses
 from kobs.collectors.sample_spool import Columns, SampleSpool
 from kobs.collectors.series_numbers import SeriesNumbers, Told
+from kobs.collectors.servers import REFUSED_PAUSE_SECONDS
 from kobs.config import AgentSettings
 from kobs.errors import RejectedError, RetryableError
 from kobs.model.labels import canonical

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes and writes to kobs, which is killed meanwhile: every sample is there, none is changed."""
+"""Real senders scrape and write to kobs, which is killed meanwhile: every sample is there, none is changed."""
 
 import contextlib
 import math
@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.processes import machine
 from tests.peers import peer
@@ -64,7 +65,11 @@ class App:
 
     def exposition(self) -> str:
         self.turn += 1
-        turn = self.turn
+        return self.of_turn(self.turn)
+
+    @staticmethod
+    def of_turn(turn: int) -> str:
+        """Return what is answered the so-manieth time, counted from 1."""
         lines = ["# HELP app_requests_total All requests.", "# TYPE app_requests_total counter"]
         lines += [f'app_requests_total{{path="/{index}"}} {turn * index}' for index in range(300)]
         lines += ["# TYPE app_value gauge"]
@@ -98,6 +103,26 @@ def prometheus(folder: Path, *, app: int, url: str, message: str) -> Iterator[st
             sys.stdout.write((folder / "prometheus.out").read_text()[-3000:])
 
 
+@contextlib.contextmanager
+def vmagent(folder: Path, *, app: int, url: str, protocol: str) -> Iterator[None]:
+    (folder / "scrape.yml").write_text(
+        "global: {scrape_interval: 500ms}\n"
+        f"scrape_configs: [{{job_name: app, static_configs: [{{targets: ['127.0.0.1:{app}']}}]}}]\n"
+    )
+    arguments = [f"-promscrape.config={folder}/scrape.yml", f"-remoteWrite.tmpDataPath={folder}/queue"]
+    arguments += [f"-httpListenAddr=127.0.0.1:{free_port()}", f"-remoteWrite.url={url}/api/v1/write"]
+    arguments += ["-remoteWrite.bearerToken=secret", f"-remoteWrite.{protocol}", "-remoteWrite.flushInterval=200ms"]
+    arguments += ["-remoteWrite.retryMinInterval=50ms", "-remoteWrite.retryMaxInterval=200ms"]
+    with (folder / "vmagent.out").open("wb") as output:
+        process = subprocess.Popen([peer("vmagent"), *arguments], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            sys.stdout.write((folder / "vmagent.out").read_text()[-3000:])
+
+
 def samples(url: str, time_seconds: float, **headers: str) -> dict[tuple[tuple[str, str], ...], list[list[Any]]]:
     """Return all samples of all series up to a time, by label set."""
     query = {"query": '{job=~".+"}[5m]', "time": f"{time_seconds:.3f}"}
@@ -107,6 +132,34 @@ def samples(url: str, time_seconds: float, **headers: str) -> dict[tuple[tuple[s
     return {
         tuple(sorted((name, value) for name, value in each["metric"].items() if name != "replica")): each["values"]
         for each in found
+    }
+
+
+def wait_for_scrapes(app: App, count: int) -> None:
+    until = app.turn + count
+    deadline = time.monotonic() + _SECONDS
+    while app.turn < until:
+        assert time.monotonic() < deadline, "nobody scrapes"
+        time.sleep(0.1)
+
+
+def by_scrape(found: dict[tuple[tuple[str, str], ...], list[list[Any]]]) -> list[dict[frozenset[tuple[str, str]], str]]:
+    """Return the application's samples of each time, in the order of the times."""
+    scrapes: dict[float, dict[frozenset[tuple[str, str]], str]] = {}
+    for labels, points in found.items():
+        if dict(labels)["__name__"].startswith("app_"):
+            key = frozenset(label for label in labels if label[0] not in ("job", "instance"))
+            for at, value in points:
+                scrapes.setdefault(at, {})[key] = repr(float(value))
+    return [scrapes[at] for at in sorted(scrapes)]
+
+
+def scrape_of(turn: int) -> dict[frozenset[tuple[str, str]], str]:
+    """Return what the application answered at a turn."""
+    return {
+        frozenset([("__name__", sample.name), *sample.labels.items()]): repr(float(sample.value))
+        for family in text_string_to_metric_families(App.of_turn(turn))
+        for sample in family.samples
     }
 
 
@@ -123,11 +176,7 @@ def test_every_sample_of_a_prometheus_is_stored_whatever_happens_to_the_server(t
         server.wait_until_ready()
         with prometheus(tmp_path, app=app.port, url=server.url, message=message) as url:
             for _ in range(2):
-                until = app.turn + 6
-                deadline = time.monotonic() + _SECONDS
-                while app.turn < until:
-                    assert time.monotonic() < deadline, "Prometheus does not scrape"
-                    time.sleep(0.1)
+                wait_for_scrapes(app, 6)
                 server.kill()
                 time.sleep(1.0)
                 server.start()
@@ -145,4 +194,33 @@ def test_every_sample_of_a_prometheus_is_stored_whatever_happens_to_the_server(t
         assert found == expected
         metrics = httpx.get(f"{server.url}/metrics", headers=token, trust_env=False).text
         assert f'kobs_api_remote_write_requests_total{{message="{message}",status="204"}}' in metrics
+        assert 'status="400"' not in metrics
+
+
+@pytest.mark.parametrize("protocol", ["forcePromProto", "forceVMProto"], ids=["snappy", "zstd"])
+def test_every_sample_of_a_vmagent_is_stored_whatever_happens_to_the_server(tmp_path: Path, protocol: str) -> None:
+    """What was scraped is known from the target alone: its n-th answer, whole, at one time."""
+    peer("vmagent")
+    app = App()
+    token = {"Authorization": "Bearer secret"}
+    with contextlib.closing(app), machine(tmp_path) as here:
+        settings = {"KOBS_SERVER__TOKEN": "secret", "KOBS_SERVER__OWN_METRICS_SECONDS": "0"}
+        server = here.server(settings=settings)
+        server.start()
+        server.wait_until_ready()
+        with vmagent(tmp_path, app=app.port, url=server.url, protocol=protocol):
+            wait_for_scrapes(app, 6)
+            server.kill()
+            time.sleep(1.0)
+            server.start()
+            server.wait_until_ready()
+            wait_for_scrapes(app, 3)
+            turn = app.turn
+            deadline = time.monotonic() + _SECONDS
+            while len(found := by_scrape(samples(server.url, time.time(), **token))) < turn:
+                assert time.monotonic() < deadline, f"{len(found)} of {turn} scrapes"
+                time.sleep(0.3)
+        assert found[:turn] == [scrape_of(number) for number in range(1, turn + 1)]
+        metrics = httpx.get(f"{server.url}/metrics", headers=token, trust_env=False).text
+        assert 'kobs_api_remote_write_requests_total{message="prometheus.WriteRequest",status="204"}' in metrics
         assert 'status="400"' not in metrics

@@ -126,7 +126,7 @@ def test_an_agent_that_was_killed_counts_its_batches_under_way_as_moved(tmp_path
 
 def test_an_answer_to_other_batches_makes_the_next_try_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the pause after a refusal is long, because nothing but a person can mend its cause
-    monkeypatch.setattr("kobs.collectors.logs.delivery._REFUSED_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("kobs.collectors.logs.delivery.REFUSED_PAUSE_SECONDS", 0.01)
     server = _Answering("odd", cuts=0, answers_of_batches=2)
     with _servers(server):
         state = State(tmp_path)

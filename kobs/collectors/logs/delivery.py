@@ -1,25 +1,20 @@
 """Sends shipments until they are answered.
 
 One request is under way at a time. What was not answered is sent again with the same boundaries, marked as a retry. An
-agent stays with one server; it moves on when that fails, and then says which one may still be busy with its batches.
+agent that moves on to another server says which one may still be busy with its batches.
 """
 
 import asyncio
-import ssl
 import time
-from pathlib import Path
 from typing import TypeVar
 
-import httpx
-import msgspec
-
-from kobs import __version__, telemetry
+from kobs import telemetry
 from kobs.collectors.logs.shipments import Shipment
 from kobs.collectors.logs.sources import Log
 from kobs.collectors.logs.state import State
-from kobs.collectors.trust import trusting
+from kobs.collectors.servers import REFUSED_PAUSE_SECONDS, ServerError, Servers
 from kobs.config import AgentSettings
-from kobs.errors import ConfigError, RetryableError
+from kobs.errors import RetryableError
 from kobs.wire import frames
 from kobs.wire.ship import (
     AgentReport,
@@ -34,10 +29,6 @@ from kobs.wire.ship import (
     Stream,
 )
 
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
-_REFUSED_PAUSE_SECONDS = 10.0
-_TRIES_A_SERVER = 2
 _ANSWER_MARGIN_SECONDS = 30.0
 
 Answer = TypeVar("Answer", LogAnswer, PositionsAnswer)
@@ -54,29 +45,25 @@ class Delivery:
     def __init__(
         self, settings: AgentSettings, state: State, *, cluster: str, node: str, answer_seconds: float = 60.0
     ) -> None:
-        self._settings = settings
         self._state = state
         self._cluster = cluster
         self._node = node
-        self._servers = list(settings.servers)
-        self._failures = 0
+        self._servers = Servers(settings, answer_seconds=answer_seconds + _ANSWER_MARGIN_SECONDS, connections=2)
         self._sequence = 0
         self._answering: dict[str, str] = {}
         self._follows_another_run = bool(state.batches())
         self._uncertain = (state.last_server() or "unknown") if self._follows_another_run else ""
         self._uncertain_at = time.monotonic()
         self._lost_state = state.fresh
-        self.problem = ""
-        self._client = httpx.AsyncClient(
-            verify=_trust(settings.ca_file),
-            timeout=httpx.Timeout(answer_seconds + _ANSWER_MARGIN_SECONDS, connect=5.0),
-            limits=httpx.Limits(max_connections=2),
-            trust_env=False,
-        )
+
+    @property
+    def problem(self) -> str:
+        """Why no server takes logs now; empty if one does."""
+        return self._servers.problem
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.aclose()
+        await self._servers.close()
 
     async def send(self, shipment: Shipment, report: AgentReport) -> LogAnswer:
         """Send a shipment until a server has answered it. Cancel to give up: nothing is lost by that."""
@@ -91,9 +78,10 @@ class Delivery:
                 await asyncio.sleep(error.retry_after_seconds)
                 continue
             if len(answer.batches) != len(shipment.batches):
-                self.problem = f"{self._servers[0]} answered {len(answer.batches)} of {len(shipment.batches)} batches"
+                server = self._servers.current
+                self._servers.problem = f"{server} answered {len(answer.batches)} of {len(shipment.batches)} batches"
                 retry = True
-                await asyncio.sleep(_REFUSED_PAUSE_SECONDS)
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
                 continue
             waits = [each.retry_after_seconds for each in answer.batches if each.status is BatchStatus.RETRY]
             if waits:
@@ -207,85 +195,38 @@ class Delivery:
         return int((time.monotonic() - self._uncertain_at) * 1000) if self._uncertain else 0
 
     async def _post(self, path: str, frame: bytes, answer_type: type[Answer], *, uncertain: bool) -> Answer:
-        server = self._servers[0]
-        headers = {"Content-Type": frames.CONTENT_TYPE, "User-Agent": f"kobs-agent/{__version__}"}
-        token = self._token()
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            response = await self._client.post(server + path, content=frame, headers=headers)
-        except httpx.ConnectError as error:
-            raise self._failed(server, str(error) or "no connection", pause=None, uncertain=False) from error
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise self._failed(server, reason, pause=None, uncertain=uncertain) from error
-        if response.status_code != httpx.codes.OK:
-            busy = response.status_code in (429, 503)
-            pause = _retry_after(response) if busy else _REFUSED_PAUSE_SECONDS
-            reason = f"status {response.status_code}: {response.text[:300]}"
-            raise self._failed(server, reason, pause=pause, uncertain=uncertain and response.status_code >= 500)
-        try:
-            answer = msgspec.json.decode(response.content, type=answer_type)
-        except msgspec.DecodeError as error:
-            raise self._failed(server, f"unreadable answer: {error}", pause=None, uncertain=uncertain) from error
-        self._answered(answer)
-        return answer
+        """Ask the current server; `uncertain` says that without an answer it may have inserted batches.
 
-    def _answered(self, answer: LogAnswer | PositionsAnswer) -> None:
-        if self.problem:
-            log.info("The server answers again.", server=self._servers[0])
-        self.problem = ""
-        self._failures = 0
+        Raises: RetryableError.
+        """
+        server, problem = self._servers.current, self._servers.problem
+        try:
+            answer = await self._servers.ask(path, frame, answer_type)
+        except ServerError as error:
+            _requests.labels("failed").inc()
+            if uncertain and error.may_have_acted:
+                self._note_uncertain(server)
+            if self._servers.problem != problem:
+                message = "The server cannot be reached or refuses; logs wait in their files."
+                log.warning(message, server=server, error=error)
+            raise
+        if problem:
+            log.info("The server answers again.", server=server)
         _requests.labels("answered").inc()
         self._state.answered_by(answer.server)
-        self._answering[self._servers[0]] = answer.server
+        self._answering[server] = answer.server
         still_out = isinstance(answer, LogAnswer) and any(each.status is BatchStatus.RETRY for each in answer.batches)
         if isinstance(answer, LogAnswer) and not still_out:
             self._uncertain = ""
+        return answer
 
-    def _failed(self, server: str, reason: str, *, pause: float | None, uncertain: bool) -> RetryableError:
-        self._failures += 1
-        _requests.labels("failed").inc()
-        if uncertain:
-            # That server may have inserted, or may still: whoever gets the batches next must know. Where several may,
-            # or one that has never answered, even the server that answered last must not take itself for the only one.
-            busy = self._answering.get(server, "unknown")
-            self._uncertain = busy if self._uncertain in ("", busy) else "unknown"
-            self._uncertain_at = time.monotonic()
-            self._state.moved()
-        if self.problem != f"{server}: {reason}":
-            log.warning(
-                "The server cannot be reached or refuses; logs wait in their files.", server=server, error=reason
-            )
-        self.problem = f"{server}: {reason}"
-        if self._failures % _TRIES_A_SERVER == 0:
-            self._servers.append(self._servers.pop(0))
-        if pause is None:
-            pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 8), _LONGEST_PAUSE_SECONDS)
-        return RetryableError(reason, retry_after_seconds=pause)
+    def _note_uncertain(self, server: str) -> None:
+        """Note that a server may have inserted batches, or may still: whoever gets them next must know.
 
-    def _token(self) -> str:
-        if self._settings.token is not None:
-            return self._settings.token.get_secret_value()
-        if self._settings.token_file is not None:
-            try:
-                return self._settings.token_file.read_text().strip()
-            except OSError as error:
-                self.problem = f"agent.token_file {self._settings.token_file}: {error.strerror}"
-        return ""
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
-        return True
-    try:
-        return trusting(ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"agent.ca_file {ca_file}: {error}; expected a file with certificates (PEM)") from error
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return min(max(float(response.headers.get("Retry-After", "1")), 0.1), 60.0)
-    except ValueError:
-        return 1.0
+        Where several may, or one that has never answered, even the server that answered last must not take itself for
+        the only one.
+        """
+        busy = self._answering.get(server, "unknown")
+        self._uncertain = busy if self._uncertain in ("", busy) else "unknown"
+        self._uncertain_at = time.monotonic()
+        self._state.moved()

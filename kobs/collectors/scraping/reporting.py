@@ -8,17 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-import httpx
-
-from kobs import __version__, telemetry
-from kobs.collectors.sample_delivery import trust
+from kobs import telemetry
 from kobs.collectors.scraping.agent import Scraping
 from kobs.collectors.scraping.loops import TargetLoop
 from kobs.collectors.scraping.pools import Pool
 from kobs.collectors.scraping.targets import INTERVAL, TIMEOUT
+from kobs.collectors.servers import ServerError, Servers
 from kobs.config import Settings
-from kobs.wire import frames
-from kobs.wire.targets import ActiveTarget, DroppedTarget, TargetReport, encode
+from kobs.wire.targets import ActiveTarget, DroppedTarget, TargetAnswer, TargetReport, encode
 
 LOOK_SECONDS = 1.0
 REPORT_SECONDS = 30.0
@@ -41,16 +38,12 @@ class TargetReporting:
     ) -> None:
         self._settings = settings
         self._scraping = scraping
-        self._servers = list(settings.agent.servers)
         self._monotonic = monotonic
 
     async def run(self) -> None:
         """Report until cancelled."""
-        async with httpx.AsyncClient(
-            verify=trust(self._settings.agent.ca_file),
-            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=5.0),
-            trust_env=False,
-        ) as client:
+        servers = Servers(self._settings.agent, answer_seconds=_ANSWER_SECONDS)
+        try:
             told: object = None
             next_report = 0.0
             await asyncio.sleep(_FIRST_SECONDS)
@@ -58,9 +51,11 @@ class TargetReporting:
                 state = self._state()
                 if state != told or self._monotonic() >= next_report:
                     report = report_of(self._settings, self._scraping.pools.values())
-                    told = state if await self._send(client, encode(report)) else None
+                    told = state if await _send(servers, encode(report)) else None
                     next_report = self._monotonic() + REPORT_SECONDS
                 await asyncio.sleep(LOOK_SECONDS if told is not None else _FAILED_SECONDS)
+        finally:
+            await servers.close()
 
     def _state(self) -> object:
         """Return what is told at once when it changes: which targets there are, and how they are."""
@@ -73,34 +68,17 @@ class TargetReporting:
             for name, pool in self._scraping.pools.items()
         ]
 
-    async def _send(self, client: httpx.AsyncClient, frame: bytes) -> bool:
-        server = self._servers[0]
-        headers = {"Content-Type": frames.CONTENT_TYPE, "User-Agent": f"kobs-agent/{__version__}"}
-        token = self._token()
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            response = await client.post(server + _PATH, content=frame, headers=headers)
-            is_taken = response.status_code == httpx.codes.OK
-            reason = f"status {response.status_code}: {response.text[:300]}"
-        except httpx.HTTPError as error:
-            is_taken, reason = False, str(error) or type(error).__name__
-        _reports.labels("taken" if is_taken else "failed").inc()
-        if not is_taken:
-            log.debug("A report of targets was not taken.", server=server, error=reason)
-            self._servers.append(self._servers.pop(0))
-        return is_taken
 
-    def _token(self) -> str:
-        settings = self._settings.agent
-        if settings.token is not None:
-            return settings.token.get_secret_value()
-        if settings.token_file is not None:
-            try:
-                return settings.token_file.read_text().strip()
-            except OSError as error:
-                log.debug("The token cannot be read.", file=settings.token_file, error=error)
-        return ""
+async def _send(servers: Servers, frame: bytes) -> bool:
+    """Send a report and tell whether it was taken."""
+    try:
+        await servers.ask(_PATH, frame, TargetAnswer)
+    except ServerError as error:
+        _reports.labels("failed").inc()
+        log.debug("A report of targets was not taken.", server=error.server, error=error)
+        return False
+    _reports.labels("taken").inc()
+    return True
 
 
 def report_of(settings: Settings, pools: Iterable[Pool]) -> TargetReport:

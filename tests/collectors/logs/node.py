@@ -9,15 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kobs.collectors.logs import agent as agent_module
+from kobs.collectors.logs import delivery
 from kobs.collectors.logs.agent import LogAgent
-from kobs.collectors.logs.delivery import Delivery
 from kobs.collectors.logs.state import State
+from kobs.collectors.servers import Servers
 from kobs.config import Settings, load
 from kobs.ingest.logs import LogIngest
 from kobs.model.scope import Scope
 from kobs.query.verify import Verify
 from kobs.storage.clickhouse import Store
+from kobs.wire.ship import LogAnswer
 
 WAIT_SECONDS = 60.0
 
@@ -67,27 +68,27 @@ class Node:
         """Run an agent; leaving the block stops it as SIGTERM does."""
         node = self
 
-        class Direct(Delivery):
+        class Direct(Servers):
             # Stands for the HTTP hop only, which the tests with processes have: here faults are put between exactly.
-            async def _post(self, path: str, frame: bytes, answer_type: Any, *, uncertain: bool) -> Any:  # noqa: ARG002 - its signature
+            async def ask(self, path: str, frame: bytes, answer_type: Any, **_: object) -> Any:  # noqa: ARG002 - its signature
                 if node.down:
-                    raise self._failed("direct", "down", pause=0.02, uncertain=False)
+                    raise self._failed("down", pause_seconds=0.02, may_have_acted=False)
                 call = node.ingest.accept if path.endswith("logs") else node.ingest.positions
                 answer = await call(frame)
-                if node.cut_answers > 0 and uncertain:
+                if node.cut_answers > 0 and isinstance(answer, LogAnswer) and answer.batches:
                     node.cut_answers -= 1
-                    raise self._failed("direct", "cut", pause=0.02, uncertain=True)
-                self._answered(answer)
+                    raise self._failed("cut", pause_seconds=0.02, may_have_acted=True)
+                self.problem = ""
                 return answer
 
         settings = self.settings
         state = State(self.state)
-        original = agent_module.Delivery
-        agent_module.Delivery = Direct  # type: ignore[misc]
+        original = delivery.Servers
+        delivery.Servers = Direct  # type: ignore[misc]
         try:
             agent = LogAgent(settings.agent, state, cluster="c1", node="n1")
         finally:
-            agent_module.Delivery = original  # type: ignore[misc]
+            delivery.Servers = original  # type: ignore[misc]
         task = asyncio.create_task(agent.run())
         try:
             yield agent
