@@ -4,14 +4,24 @@ In: bodies in their order. Out: for each what `kobs.ingest.parse` says of it. Mo
 of text no severity: what they lack is found for all of them at once, and only the others are read one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kobs.ingest.parse import KLOG_SEVERITIES, SCAN_BYTES, SEVERITIES, SEVERITY_WORDS, find_trace_ids, severity
+from kobs.ingest.parse import (
+    KLOG_SEVERITIES,
+    SCAN_BYTES,
+    SEVERITIES,
+    SEVERITY_WORDS,
+    TRACE_LOOKS_BACK,
+    TRACE_SIGNS,
+    severity,
+    trace_id,
+)
 
 WORDS = ("", *SEVERITIES)
 """Words of severities by their codes."""
@@ -39,61 +49,111 @@ _WORD_CODES = np.array([code for _, code in _SHORT_WORDS], np.int32)
 _KLOG_CODES = np.zeros(256, np.int32)
 for _letter, _word in KLOG_SEVERITIES.items():
     _KLOG_CODES[_letter[0]] = _CODES[_word]
-_BETWEEN = b"\n\0"
-"""Lies between bodies that are searched as one text: no name of a trace goes over it or begins with it."""
 
 
-def severity_codes(bodies: Sequence[bytes], column: pa.Array) -> NDArray[np.int32]:
-    """Return the severity of each body as its place in `WORDS`. `column` holds the bodies too, as `pa.binary()`."""
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Bodies in one text, as columns lay them: that of a number is from its start to its end."""
+
+    column: pa.Array
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: pa.Array) -> "Bodies":
+        """Return the bodies of a column of `pa.binary()`."""
+        _, offsets, data = column.buffers()
+        if not data:
+            return cls(column, np.zeros(1, np.uint8), *np.zeros((2, len(column)), np.int64))
+        places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+        return cls(column, np.frombuffer(data, np.uint8), places[:-1], places[1:])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def some(self, lines: NDArray[np.int64]) -> Iterator[bytes]:
+        """Yield the bodies of some numbers."""
+        text = self.text.data
+        for start, end in zip(self.starts[lines].tolist(), self.ends[lines].tolist(), strict=True):
+            yield bytes(text[start:end])
+
+    def first_bytes(self) -> NDArray[np.uint8]:
+        """Return the first byte of each; of an empty one any."""
+        return self.text[np.minimum(self.starts, len(self.text) - 1)]
+
+    def places_of(self, word: bytes) -> NDArray[np.int64]:
+        """Return where in the text a word of two bytes and more is, also where it goes over the end of a body."""
+        size = max(len(self.text) - len(word) + 1, 0)
+        places = np.flatnonzero((self.text[:size] == word[0]) & (self.text[1 : size + 1] == word[1]))
+        for at in range(2, len(word)):
+            places = places[self.text[places + at] == word[at]]
+        return places
+
+
+def severity_codes(bodies: Bodies) -> NDArray[np.int32]:
+    """Return the severity of each body as its place in `WORDS`."""
     codes = np.zeros(len(bodies), np.int32)
-    _, offsets, data = column.buffers()
-    if not data:
+    is_asked = bodies.ends > bodies.starts
+    if not is_asked.any():
         return codes
-    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(bodies) + 1]
-    text = np.frombuffer(data, np.uint8)
-    starts, ends = places[:-1].astype(np.int64), places[1:].astype(np.int64)
-    first_bytes = text[np.minimum(starts, len(text) - 1)]
-    is_asked = ends > starts
+    first_bytes = bodies.first_bytes()
     for read in (_read_json, _read_klog):
-        lines, found = read(text, starts, ends, first_bytes, column)
+        lines, found = read(bodies, first_bytes)
         codes[lines] = found
         is_asked[lines] = False
     numbered = np.flatnonzero(is_asked & (first_bytes >= ord("0")) & (first_bytes <= ord("9")))
     if len(numbered):
-        heads = pc.binary_slice(column.take(pa.array(numbered)), 0, SCAN_BYTES)
+        heads = pc.binary_slice(bodies.column.take(pa.array(numbered)), 0, SCAN_BYTES)
         is_asked[numbered] = pc.match_substring_regex(heads, _SAYS_SEVERITY).to_numpy(zero_copy_only=False)
     asked = np.flatnonzero(is_asked)
-    codes[asked] = [_CODES[severity(bodies[line])] for line in asked.tolist()]
+    codes[asked] = [_CODES[severity(body)] for body in bodies.some(asked)]
     return codes
 
 
-def _read_klog(
-    text: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    first_bytes: NDArray[np.uint8],
-    column: pa.Array,  # noqa: ARG001 - each of these functions takes the same
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def trace_ids(bodies: Bodies) -> pa.Array:
+    """Return the trace id that each body names, or an empty text."""
+    ids: dict[int, str] = {}
+    text = bodies.text.data
+    for sign, id_at in TRACE_SIGNS.items():
+        places = bodies.places_of(sign)
+        lines = np.searchsorted(bodies.ends, places, side="right")
+        inside = lines < len(bodies)
+        places, lines = places[inside], lines[inside]
+        starts, ends = bodies.starts[lines].tolist(), bodies.ends[lines].tolist()
+        for line, at, start, end in zip(lines.tolist(), places.tolist(), starts, ends, strict=True):
+            if at < start or line in ids:
+                continue
+            # So near its beginning, what is before the body would be looked at.
+            is_near = at < start + TRACE_LOOKS_BACK
+            found = trace_id(bytes(text[start:end])) if is_near else id_at(text, at, end)
+            if found:
+                ids[line] = found
+    named = sorted(ids)
+    sizes = np.zeros(len(bodies) + 1, np.int32)
+    sizes[np.array(named, np.int64) + 1] = [len(ids[line]) for line in named]
+    content = "".join([ids[line] for line in named]).encode("ascii")
+    return pa.StringArray.from_buffers(
+        len(bodies), pa.py_buffer(np.cumsum(sizes, dtype=np.int32)), pa.py_buffer(content)
+    )
+
+
+def _read_klog(bodies: Bodies, first_bytes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return lines that begin as klog's do, `E1122 `, and their severities."""
-    lines = np.flatnonzero((_KLOG_CODES[first_bytes] > 0) & (ends - starts >= 6))
-    heads = text[starts[lines, None] + np.arange(1, 6)]
+    lines = np.flatnonzero((_KLOG_CODES[first_bytes] > 0) & (bodies.ends - bodies.starts >= 6))
+    heads = bodies.text[bodies.starts[lines, None] + np.arange(1, 6)]
     digits = heads[:, :4] - np.uint8(ord("0"))
     lines = lines[(digits <= 9).all(axis=1) & (heads[:, 4] == ord(" "))]
     return lines, _KLOG_CODES[first_bytes[lines]]
 
 
-def _read_json(
-    text: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    first_bytes: NDArray[np.uint8],
-    column: pa.Array,
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _read_json(bodies: Bodies, first_bytes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return JSON lines whose own first `level` is a short known word, and their severities."""
+    text, starts, ends = bodies.text, bodies.starts, bodies.ends
     lines = np.flatnonzero((first_bytes == ord("{")) & (ends > starts))
     if not len(lines):
         return lines, np.zeros(0, np.int32)
-    keys = pc.find_substring(column.take(pa.array(lines)), _LEVEL_KEY).to_numpy(zero_copy_only=False)
+    keys = pc.find_substring(bodies.column.take(pa.array(lines)), _LEVEL_KEY).to_numpy(zero_copy_only=False)
     after = starts[lines] + keys + len(_LEVEL_KEY)
     # The window lies within the line, so that the next one is never read.
     chosen = (keys > 0) & (after + len(_AFTER_KEY) + len(_WINDOW) <= ends[lines])
@@ -113,17 +173,3 @@ def _read_json(
         & (_WORD_NUMBERS[places] == words)
     )
     return lines[known], _WORD_CODES[places[known]]
-
-
-def trace_ids(bodies: Sequence[bytes]) -> list[str]:
-    """Return the trace id that each body names, or an empty text."""
-    ids = [""] * len(bodies)
-    if not bodies:
-        return ids
-    found = find_trace_ids(_BETWEEN.join(bodies))
-    ends = np.cumsum(np.fromiter(map(len, bodies), np.int64, len(bodies)) + len(_BETWEEN))
-    lines = np.searchsorted(ends, [at for at, _ in found], side="right").tolist()
-    for line, (_, digits) in zip(lines, found, strict=True):
-        if not ids[line]:
-            ids[line] = digits.decode("ascii")
-    return ids

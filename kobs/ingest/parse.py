@@ -11,7 +11,7 @@ import msgspec
 
 from kobs.ingest.line_time import line_time_ns
 
-__all__ = ["SEVERITIES", "line_time_ns", "severity", "trace_id"]
+__all__ = ["SEVERITIES", "TRACE_LOOKS_BACK", "TRACE_SIGNS", "line_time_ns", "severity", "trace_id"]
 
 SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 
@@ -202,17 +202,31 @@ def trace_id(body: bytes) -> str:
 
     Source: W3C Trace Context, section 3.2 "Traceparent Header"; Zipkin B3 propagation.
     """
-    found = find_trace_ids(body)
-    return found[0][1].decode("ascii") if found else ""
+    for sign, id_at in TRACE_SIGNS.items():
+        at = body.find(sign)
+        while at >= 0:
+            found = id_at(body, at, len(body))
+            if found:
+                return found
+            at = body.find(sign, at + 1)
+    return ""
 
 
-def find_trace_ids(text: bytes) -> list[tuple[int, bytes]]:
-    """Return places in a text that name traces, and the ids: first all those with a key, then those without."""
-    named = [(found.start(), found[1].lower()) for found in _TRACE_KEY.finditer(text) if found[1] not in _NO_TRACE]
-    unnamed = (found for found in _TRACEPARENT.finditer(text) if found[1] not in _NO_TRACE)
-    parents = [(found.start(), found[1]) for found in unnamed if not _is_in_word(text, found.start())]
-    return named + parents
+def _id_of_key(text: bytes | memoryview, at: int, end: int) -> str:
+    """Return the trace id of a key whose `race` is at a place of a text that ends early."""
+    found = _TRACE_KEY.match(text, at, end)
+    return "" if found is None or found[1] in _NO_TRACE else found[1].lower().decode("ascii")
 
 
-def _is_in_word(text: bytes, at: int) -> bool:
-    return text[max(at - 1, 0) : at].isalnum()
+def _id_of_parent(text: bytes | memoryview, at: int, end: int) -> str:
+    """Return the trace id of a traceparent that begins at a place of a text that ends early."""
+    found = _TRACEPARENT.match(text, at, end)
+    if found is None or found[1] in _NO_TRACE or bytes(text[max(at - 1, 0) : at]).isalnum():
+        return ""
+    return found[1].decode("ascii")
+
+
+TRACE_SIGNS = {b"race": _id_of_key, b"00-": _id_of_parent}
+"""What every line has that names a trace, and what reads the id there; of the first sign that gives one, it counts."""
+TRACE_LOOKS_BACK = 2
+"""Bytes before a sign that are looked at."""

@@ -77,10 +77,9 @@ class RowBuilder:
 
     def _table(self, usual: UsualRows, others: EntryRows, batches: list[BatchRows], *, attempt: int) -> pa.Table:
         """Return all rows as they are inserted: those of usual lines, then those of the other batches."""
-        bodies = usual.bodies + others.bodies
-        count = len(bodies)
-        body_column = pa.array(bodies, pa.binary())
-        severities = enrichment.severity_codes(bodies, body_column)
+        body_column = pa.concat_arrays([usual.bodies, pa.array(others.bodies, pa.binary())])
+        bodies = enrichment.Bodies.of(body_column)
+        severities = enrichment.severity_codes(bodies)
         for line, word in enumerate(others.severities, usual.count):
             if word:
                 severities[line] = enrichment.WORDS.index(word)
@@ -100,7 +99,7 @@ class RowBuilder:
             _words([source.namespace for source in sources], owners),
             of_lines(usual.streams, others.streams, np.uint64),
             pa.DictionaryArray.from_arrays(pa.array(severities), pa.array(enrichment.WORDS, pa.string())),
-            pa.array(enrichment.trace_ids(bodies), pa.string()),
+            enrichment.trace_ids(bodies),
             body_column,
             of_batches([rows.source for rows in batches], np.uint64),
             of_lines(usual.segments, others.segments, np.int64),
@@ -108,7 +107,7 @@ class RowBuilder:
             of_lines(usual.sizes, others.sizes, np.uint32),
             of_lines(nothing, others.tail_segments, np.int64),
             of_lines(nothing, others.tail_sizes, np.uint32),
-            pa.array(np.full(count, attempt & 0xFF, np.uint8)),
+            pa.array(np.full(len(bodies), attempt & 0xFF, np.uint8)),
             of_batches([self.keep_days(source.namespace) for source in sources], np.uint16),
         ]
         return pa.Table.from_arrays(arrays, schema=LOG_ROWS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from kobs.ingest import cri_lines
@@ -23,7 +24,7 @@ class UsualRows:
     rows: list[BatchRows]
     times_ns: NDArray[np.int64]
     streams: NDArray[np.uint64]
-    bodies: list[bytes]
+    bodies: pa.Array
     segments: NDArray[np.int64]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -37,7 +38,7 @@ class UsualRows:
     def empty(cls) -> "UsualRows":
         """Return no rows."""
         none = np.zeros(0, np.int64)
-        return cls([], none, none.astype(np.uint64), [], none, none, none)
+        return cls([], none, none.astype(np.uint64), pa.array([], pa.binary()), none, none, none)
 
 
 def read_usual(
@@ -99,8 +100,20 @@ def _rows(payload: bytes, chosen: list[Placed], lines: CriLines, *, oldest_ns: C
         rows=rows,
         times_ns=times_ns,
         streams=ids[batches, is_stderr.astype(np.int64)],
-        bodies=[payload[start:end] for start, end in zip(body_starts.tolist(), ends.tolist(), strict=True)],
+        bodies=_cut(payload, body_starts, ends),
         segments=segments[batches],
         offsets=starts + shift[batches],
         sizes=ends - starts + 1,
     )
+
+
+def _cut(payload: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> pa.Array:
+    """Return pieces of a payload that follow one another as one column."""
+    if not len(starts):
+        return pa.array([], pa.binary())
+    # Pieces and what is between them, in turns.
+    bounds = np.stack([starts, ends], axis=1).ravel().astype(np.int32)
+    all_pieces = pa.Array.from_buffers(
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(payload)]
+    )
+    return all_pieces.take(pa.array(np.arange(0, len(bounds) - 1, 2)))

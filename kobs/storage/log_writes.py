@@ -152,8 +152,8 @@ def insert_rows(store: Store, rows: pa.Table, *, received_ms: int, comment: str)
 
 
 def _by_partitions(rows: pa.Table) -> Iterable[pa.Table]:
-    days = pc.cast(pc.floor_temporal(rows["ts"], unit="day"), pa.int64())
-    keys = pc.add(pc.multiply(pc.divide(days, 86_400_000_000_000), 1000), pc.cast(rows["keep_days"], pa.int64()))
+    days = pc.divide(pc.cast(rows["ts"], pa.int64()), 86_400_000_000_000)
+    keys = pc.add(pc.multiply(days, 1000), pc.cast(rows["keep_days"], pa.int64()))
     different = pc.unique(keys)
     if len(different) <= MOST_PARTITIONS:
         yield rows

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kobs.ingest.enrichment import WORDS, severity_codes, trace_ids
+from kobs.ingest.enrichment import WORDS, Bodies, severity_codes, trace_ids
 from kobs.ingest.parse import severity, trace_id
 
 _ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -89,9 +89,9 @@ _bodies = st.lists(st.one_of(_texts, _texts, st.binary(max_size=40)), max_size=8
 @example([b"7 " + b"x" * 252 + b" INFO", b"7 " + b"x" * 250 + b" INFO "])
 def test_many_bodies_say_what_each_says(bodies: list[bytes]) -> None:
     """No trace of one is found because of what the next begins with."""
-    assert [WORDS[code] for code in severity_codes(bodies, pa.array(bodies, pa.binary()))] == [
-        severity(body) for body in bodies
-    ]
-    sliced = pa.array([b"INFO", *bodies, b"7"], pa.binary()).slice(1, len(bodies))
-    assert [WORDS[code] for code in severity_codes(bodies, sliced)] == [severity(body) for body in bodies]
-    assert trace_ids(bodies) == [trace_id(body) for body in bodies]
+    column = pa.array(bodies, pa.binary())
+    sliced = pa.array([b"INFO trace_id=", *bodies, b"7"], pa.binary()).slice(1, len(bodies))
+    for each in (column, sliced):
+        found = Bodies.of(each)
+        assert [WORDS[code] for code in severity_codes(found)] == [severity(body) for body in bodies]
+        assert trace_ids(found).to_pylist() == [trace_id(body) for body in bodies]
