@@ -214,6 +214,8 @@ class LogSearch:
         if streams.ids == ():
             return [], True
         rows: list[LogRow] = []
+        # What did not fill a page in the newest window is rare in the others, too.
+        looks_into_lines, is_later = bool(query.filter.text or query.filter.regex or query.filter.token), False
         spans_ns = _INDEXED_SPANS_NS if log_reads.is_indexed(query.filter) else _SPANS_NS
         for first_ns, until_ns in _windows(start_ns, end_ns, spans_ns=spans_ns, backward=query.backward):
             interruption.check()
@@ -225,10 +227,12 @@ class LogSearch:
                 window=(first_ns, until_ns),
                 position=position,
                 limit=wanted,
+                are_few=looks_into_lines and is_later,
                 deadline=deadline,
                 comment=interruption.comment,
             )
             rows += found
+            is_later = True
             if is_cut or len(found) >= wanted:
                 shown = _beyond(rows, position, skip)
                 return shown[: query.limit], len(shown) <= query.limit and not is_cut
@@ -243,6 +247,7 @@ class LogSearch:
         window: tuple[int, int],
         position: LogPosition | None,
         limit: int,
+        are_few: bool,
         deadline: float,
         comment: str,
     ) -> tuple[list[LogRow], bool]:
@@ -265,6 +270,7 @@ class LogSearch:
                     position=position,
                     timeout_seconds=deadline - time.monotonic(),
                     most_bytes=None if least else _MOST_PAGE_BYTES,
+                    are_few=are_few,
                     comment=comment,
                 )
             except (StorageError, LimitError) as error:

@@ -20,7 +20,7 @@ from kobs.model.scope import Scope
 from kobs.query.interruption import Interruption, run_interruptibly
 from kobs.query.promql.checking import value_type
 from kobs.query.promql.evaluation import Evaluation
-from kobs.query.promql.labelsets import compact, taken
+from kobs.query.promql.labelsets import compact, in_order, taken
 from kobs.query.promql.leaves import DEFAULT_LOOKBACK_MS, Leaves
 from kobs.query.promql.limits import QueryLimits, QueryTimeoutError
 from kobs.query.promql.notes import Notes
@@ -275,8 +275,7 @@ def _in_order(
             found = compact(value)
             if not is_range and is_ordered(expression):
                 return found
-            order = _order(found.labels)
-            return found if order is None else taken(found, order)
+            return in_order(found)
         case Points():
             order = _order(value.labels)
             return value if order is None else _taken_points(value, order)

@@ -75,6 +75,7 @@ class Store:
             "use_top_k_dynamic_filtering": "0",
             "allow_experimental_time_series_aggregate_functions": "1",
             "max_execution_time": str(query_timeout_seconds),
+            "max_threads_min_free_memory_per_thread": "0",
             "max_memory_usage": str(max_memory_bytes // 2),
             "date_time_input_format": "best_effort",
             "async_insert": "0",

@@ -108,11 +108,13 @@ def find_rows(
     position: LogPosition | None = None,
     timeout_seconds: float,
     most_bytes: int | None = None,
+    are_few: bool = False,
     comment: str = "",
 ) -> list[LogRow]:
     """Return the first `limit` rows of the window [start, end), or the last where `backward`, in that order.
 
-    `position` begins them: rows before it (after it, where backward) are left out, itself not.
+    `position` begins them: rows before it (after it, where backward) are left out, itself not. `are_few` says that the
+    whole window will have to be read for them: reading in the order of the rows, which could stop early, costs more.
 
     Raises: StorageError TOO_MANY_ROWS_OR_BYTES beyond `most_bytes` of answer; LimitError beyond the time.
     """
@@ -122,6 +124,8 @@ def find_rows(
     settings: dict[str, object] = {"max_execution_time": f"{max(timeout_seconds, 0.001):.3f}"}
     if most_bytes is not None:
         settings["max_result_bytes"] = most_bytes
+    if are_few:
+        settings["optimize_read_in_order"] = 0
     return _rows(store.select(sql, parameters, settings=settings, comment=comment, binary=True))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from kobs.query.promql.values import Block, Labels, Points
+from kobs.query.promql.values import Block, Labels, Points, derived
 
 _ZEROS = {b"-5": b"0.0000", b"-6": b"0.00000"}
 """What stands before the digits of values with these exponents, which are common in rates; smaller ones keep theirs."""
@@ -87,8 +87,9 @@ def vector_series(block: Block, time_ms: int) -> Iterator[bytes]:
     chosen = np.flatnonzero(block.present[:, 0])
     head = f',"value":[{format_time(time_ms)},"'.encode()
     texts = format_values(block.values[chosen, 0])
+    metrics = _metrics_json(block)
     for index, text in zip(chosen.tolist(), texts, strict=True):
-        yield b"".join((b'{"metric":', labels_json(block.labels[index]), head, text, b'"]}'))
+        yield b"".join((b'{"metric":', metrics[index], head, text, b'"]}'))
 
 
 def matrix_series(block: Block, times_ms: NDArray[np.int64]) -> Iterator[bytes]:
@@ -96,15 +97,15 @@ def matrix_series(block: Block, times_ms: NDArray[np.int64]) -> Iterator[bytes]:
     heads = _heads(times_ms.tolist())
     whole = _Series(heads)
     counts = block.present.sum(axis=1).tolist()
-    for index, labels in enumerate(block.labels):
+    for index, metric in enumerate(_metrics_json(block)):
         if not counts[index]:
             continue
         values = block.values[index]
         if counts[index] == len(heads):
-            yield whole.json(labels, values)
+            yield whole.json(metric, values)
         else:
             present = block.present[index]
-            yield _Series(list(compress(heads, present.tolist()))).json(labels, values[present])
+            yield _Series(list(compress(heads, present.tolist()))).json(metric, values[present])
 
 
 def points_series(points: Points) -> Iterator[bytes]:
@@ -114,7 +115,11 @@ def points_series(points: Points) -> Iterator[bytes]:
         first, end = bounds[index], bounds[index + 1]
         if first < end:
             series = _Series(_heads(points.times_ms[first:end].tolist()))
-            yield series.json(labels, points.values[first:end])
+            yield series.json(labels_json(labels), points.values[first:end])
+
+
+def _metrics_json(block: Block) -> list[bytes]:
+    return derived(block.labels, "json", lambda: [labels_json(labels) for labels in block.labels])
 
 
 def array(items: Iterable[bytes]) -> Iterator[bytes]:
@@ -139,7 +144,7 @@ class _Series:
         self._parts = [b""] * (2 * len(heads))  # heads and values in turn, so that one join writes them all
         self._parts[0::2] = [heads[0].removeprefix(b'"],'), *heads[1:]]
 
-    def json(self, labels: Labels, values: NDArray[np.float64]) -> bytes:
-        """Return a series of a matrix."""
+    def json(self, metric: bytes, values: NDArray[np.float64]) -> bytes:
+        """Return a series of a matrix; `metric` is its label set as an object."""
         self._parts[1::2] = format_values(values)
-        return b"".join((b'{"metric":', labels_json(labels), b',"values":[', *self._parts, b'"]]}'))
+        return b"".join((b'{"metric":', metric, b',"values":[', *self._parts, b'"]]}'))

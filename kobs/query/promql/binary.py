@@ -28,7 +28,7 @@ from kobs.query.promql.labelsets import (
     without_metadata,
 )
 from kobs.query.promql.tree import Cardinality, VectorMatching
-from kobs.query.promql.values import Block, Labels
+from kobs.query.promql.values import Block, Labels, derived
 from kobs.query.promql.wording import shown
 
 Floats = NDArray[np.float64]
@@ -61,11 +61,10 @@ def of_vectors(operator: str, left: Block, right: Block, matching: VectorMatchin
     moments = left.values.shape[1]
     if not many.labels or not one.labels:
         return empty(moments)
-    signature = _signature(matching)
     of_one: dict[Labels, list[int]] = {}
-    for row, own in enumerate(one.labels):
-        of_one.setdefault(signature(own), []).append(row)
-    of_many = [signature(labels) for labels in many.labels]
+    for row, own in enumerate(_signatures(one, matching)):
+        of_one.setdefault(own, []).append(row)
+    of_many = _signatures(many, matching)
     faults = _Faults(moments)
     _find_double(faults, one, [rows for rows in of_one.values() if len(rows) > 1], many, matching, swaps=swaps)
     many_rows = [row for row, key in enumerate(of_many) for _ in of_one.get(key, ())]
@@ -95,8 +94,7 @@ def of_vectors(operator: str, left: Block, right: Block, matching: VectorMatchin
 
 def of_sets(operator: str, left: Block, right: Block, matching: VectorMatching) -> Block:
     """Return the series of the left vector that have a match (`and`) or none (`unless`), or those of both (`or`)."""
-    signature = _signature(matching)
-    left_keys, right_keys = list(map(signature, left.labels)), list(map(signature, right.labels))
+    left_keys, right_keys = _signatures(left, matching), _signatures(right, matching)
     if operator == "or":
         added = right.present & ~_present_by_key(left_keys, left.present, right_keys)
         rows = np.flatnonzero(added.any(axis=1))
@@ -167,6 +165,12 @@ def _find_double(
         f"found duplicate series for the match group {shown(group)} on the {'left' if swaps else 'right'} "
         f"hand-side of the operation: [{shown(second)}, {shown(first)}]{_MANY}",
     )
+
+
+def _signatures(vector: Block, matching: VectorMatching) -> list[Labels]:
+    """Return what of each series' labels it is matched by."""
+    key = ("signatures", matching.is_on, matching.labels)
+    return derived(vector.labels, key, lambda: list(map(_signature(matching), vector.labels)))
 
 
 def _signature(matching: VectorMatching) -> Callable[[Labels], Labels]:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kobs.errors import LimitError, UnsupportedQueryError
-from kobs.model.labels import METRIC_NAME
 from kobs.query.promql import arithmetic, binary, ranges
 from kobs.query.promql.aggregation import aggregated, count_values
 from kobs.query.promql.functions import (
@@ -26,7 +25,7 @@ from kobs.query.promql.functions import (
     Arguments,
     presence,
 )
-from kobs.query.promql.labelsets import compact, distinct, nameless, value_of
+from kobs.query.promql.labelsets import compact, distinct, metrics_of, nameless
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.parser import line_and_column
 from kobs.query.promql.reads import SelectorReads
@@ -262,7 +261,7 @@ class Evaluation:
             for each in np.unique(quantile[wrong]).tolist():
                 self.notes.invalid_quantile(each, at=numbers[0].start)
         found = compact(found)
-        for metric in {value_of(labels, METRIC_NAME) for labels in found.labels}:
+        for metric in metrics_of(found.labels):
             self._note_counter(node, metric)
         return found if node.function in NAME_KEEPING else distinct(nameless(found))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kobs.errors import QueryEvaluationError
 from kobs.model.labels import METRIC_NAME
-from kobs.query.promql.values import Block, Labels
+from kobs.query.promql.values import Block, Labels, LabelSets, derived
 
 _TYPE, _UNIT = "__type__", "__unit__"
 METADATA = frozenset({METRIC_NAME, _TYPE, _UNIT})
@@ -74,7 +74,23 @@ def relabelled(block: Block, labels: Iterable[Labels]) -> Block:
 
 def nameless(block: Block) -> Block:
     """Return the series without their metrics' names, types and units; several may be equal then."""
-    return relabelled(block, [without_metadata(labels) for labels in block.labels])
+    rest = derived(block.labels, "nameless", lambda: LabelSets([without_metadata(labels) for labels in block.labels]))
+    return Block(rest, block.values, block.present)
+
+
+def metrics_of(labels: tuple[Labels, ...]) -> frozenset[str]:
+    """Return the names of the series' metrics, empty for none."""
+    return derived(labels, "metrics", lambda: frozenset([value_of(each, METRIC_NAME) for each in labels]))
+
+
+def in_order(block: Block) -> Block:
+    """Return a vector with its series in the order of their label sets."""
+    labels = block.labels
+    order = derived(labels, "order", lambda: np.array(sorted(range(len(labels)), key=labels.__getitem__), np.intp))
+    if (order[1:] > order[:-1]).all():
+        return block
+    ordered = derived(labels, "ordered", lambda: LabelSets([labels[row] for row in order.tolist()]))
+    return Block(ordered, block.values[order], block.present[order])
 
 
 def merged(block: Block) -> Block:
@@ -82,7 +98,7 @@ def merged(block: Block) -> Block:
 
     Raises: QueryEvaluationError if a moment has two of them, as Prometheus does for what it works out step by step.
     """
-    if len(set(block.labels)) == len(block.labels):
+    if _are_distinct(block.labels):
         return block
     numbers: dict[Labels, int] = {}
     target = np.array([numbers.setdefault(labels, len(numbers)) for labels in block.labels], dtype=np.intp)
@@ -104,8 +120,12 @@ def distinct(block: Block) -> Block:
     Raises: QueryEvaluationError if two of its series have equal labels, even at different moments, as Prometheus does
         for what it works out series by series.
     """
-    if len(set(block.labels)) != len(block.labels):
+    if not _are_distinct(block.labels):
         block = compact(block)
-        if len(set(block.labels)) != len(block.labels):
+        if not _are_distinct(block.labels):
             raise QueryEvaluationError(_SAME)
     return block
+
+
+def _are_distinct(labels: tuple[Labels, ...]) -> bool:
+    return derived(labels, "distinct", lambda: len(set(labels)) == len(labels))

@@ -124,7 +124,7 @@ class Leaves:
         of_series = np.concatenate(counts)
         ids = found.ids[: len(of_series)][of_series > 0]
         return Points(
-            tuple(self._memory.labels(found, ids, comment=self._comment)),
+            self._memory.labels(found, ids, comment=self._comment),
             np.concatenate(([0], np.cumsum(of_series[of_series > 0]))).astype(np.int64),
             np.concatenate(times),
             np.concatenate(values),
@@ -234,7 +234,7 @@ class Leaves:
                 self._slicing.check()
             self.statistics.note_peak(len(part.samples.values) + count * width)
         labels = self._memory.labels(found, np.concatenate(ids), comment=self._comment)
-        return Block(tuple(labels), np.concatenate(values), np.concatenate(present))
+        return Block(labels, np.concatenate(values), np.concatenate(present))
 
 
 def _newest(reading: Reading, moments: Moments, *, is_time: bool = False) -> Compute:

@@ -25,6 +25,9 @@ from kobs.query.promql.literals import quoted
 from kobs.query.promql.tree import Expression
 
 LONGEST_QUERY_CHARACTERS = 100_000
+_REMEMBERED_CHARACTERS = 2_000
+_MOST_REMEMBERED = 1_000
+"""A tree takes some 30 times its text: together at most 60 MB, and some 5 MB of usual ones."""
 
 _NAMED = frozenset({"IDENTIFIER", "METRIC_IDENTIFIER", "STRING", "NUMBER", "DURATION"})
 _KINDS = {
@@ -46,7 +49,7 @@ def _lark(*, experimental_functions: bool) -> Lark:
 
 
 def parse(text: str, *, experimental_functions: bool = False) -> Expression:
-    """Return the tree of an expression.
+    """Return the tree of an expression. Trees of short texts are remembered, as dashboards and rules ask again.
 
     `experimental_functions` is Prometheus' feature of that name: functions and aggregations that may still change.
 
@@ -55,6 +58,12 @@ def parse(text: str, *, experimental_functions: bool = False) -> Expression:
     """
     if len(text) > LONGEST_QUERY_CHARACTERS:
         raise LimitError(f"the query has {len(text)} characters: the limit is {LONGEST_QUERY_CHARACTERS}")
+    if len(text) <= _REMEMBERED_CHARACTERS:
+        return _remembered(text, experimental_functions=experimental_functions)
+    return _parse(text, experimental_functions=experimental_functions)
+
+
+def _parse(text: str, *, experimental_functions: bool) -> Expression:
     try:
         expression = _lark(experimental_functions=experimental_functions).parse(text)
         return check(expression, text)  # type: ignore[arg-type]  # lark does not know what the building returns
@@ -62,6 +71,9 @@ def parse(text: str, *, experimental_functions: bool = False) -> Expression:
         raise _placed(text, _unexpected(text, error)) from error
     except QueryError as error:
         raise _placed(text, error) from error
+
+
+_remembered = functools.lru_cache(_MOST_REMEMBERED)(_parse)
 
 
 # -- a token that was not expected -------------------------------------------------------------------------------------

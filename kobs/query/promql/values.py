@@ -5,12 +5,43 @@ of (name, value) pairs in the order of the names, `__name__` among them, no valu
 order in which answers are given.
 """
 
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = tuple[tuple[str, str], ...]
+
+T = TypeVar("T")
+
+_MOST_DERIVED = 16
+
+
+class LabelSets(tuple[Labels, ...]):
+    """Label sets of series that are asked for again and again, with what was worked out from them.
+
+    Dropping, grouping, sorting and writing labels takes a step for each series, and gives the same each time.
+    """
+
+    def __init__(self, _: Iterable[Labels]) -> None:
+        self._derived: dict[Hashable, Any] = {}
+
+    def derived(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned for a key before, or returns now. Nobody may change it."""
+        found: T | None = self._derived.get(key)
+        if found is None:
+            found = make()
+            if len(self._derived) >= _MOST_DERIVED:
+                self._derived.clear()
+            self._derived[key] = found
+        return found
+
+
+def derived(labels: tuple[Labels, ...], key: Hashable, make: Callable[[], T]) -> T:
+    """Return what `make` returns, which depends on label sets and a key only: remembered with LabelSets."""
+    return labels.derived(key, make) if isinstance(labels, LabelSets) else make()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,19 @@ import math
 import pytest
 
 from kobs.errors import QueryEvaluationError
-from kobs.query.promql.labelsets import compact, distinct, merged, only, value_of, with_label, without_metadata
-from kobs.query.promql.values import Block
+from kobs.query.promql.labelsets import (
+    compact,
+    distinct,
+    in_order,
+    merged,
+    metrics_of,
+    nameless,
+    only,
+    value_of,
+    with_label,
+    without_metadata,
+)
+from kobs.query.promql.values import Block, LabelSets, derived
 from tests.query.promql.vectors import Row, labels, same, told, vector
 
 NAN = math.nan
@@ -48,3 +59,38 @@ def test_series_of_equal_labels_are_one_where_they_do_not_meet() -> None:
 
 def test_series_that_are_never_there_go() -> None:
     assert compact(vector({"a": [None, None], "b": [None, 1.0]})).labels == (labels("b"),)
+
+
+def test_what_was_worked_out_from_label_sets_is_remembered_with_them_and_only_there() -> None:
+    rows: dict[str, Row] = {"m b=2": [2.0], "m a=1": [1.0], "n c=3": [3.0]}
+    plain = vector(rows)
+    remembering = Block(LabelSets(plain.labels), plain.values, plain.present)
+    for _ in range(2):
+        for block in (plain, remembering):
+            assert told(nameless(block)) == {" b=2": [2.0], " a=1": [1.0], " c=3": [3.0]}
+            assert list(told(in_order(block))) == ["m a=1", "m b=2", "n c=3"]
+            assert told(in_order(block)) == told(block)
+            assert metrics_of(block.labels) == {"m", "n"}
+    assert nameless(remembering).labels is nameless(remembering).labels
+    assert in_order(remembering).labels is in_order(remembering).labels
+    # Other values of the same series: only labels are remembered.
+    other = Block(remembering.labels, plain.values * 10, plain.present)
+    assert told(in_order(other)) == {"m a=1": [10.0], "m b=2": [20.0], "n c=3": [30.0]}
+    # What is in order already stays as it is.
+    sorted_block = in_order(remembering)
+    assert in_order(sorted_block) is sorted_block
+
+
+def test_few_things_are_remembered_of_label_sets() -> None:
+    label_sets = LabelSets([labels("m a=1")])
+    made = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return number
+
+    for _ in range(2):
+        for number in range(1000):
+            assert derived(label_sets, number % 40, lambda number=number: make(number % 40)) == number % 40
+    assert len(label_sets._derived) <= 16
+    assert len(made) > 40

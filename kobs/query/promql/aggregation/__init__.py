@@ -16,7 +16,7 @@ from kobs.errors import LimitError, QueryEvaluationError
 from kobs.model.labels import METRIC_NAME
 from kobs.query.promql.aggregation import ranks, sums
 from kobs.query.promql.aggregation.grouping import Groups, grouped
-from kobs.query.promql.labelsets import empty, taken, with_label, without
+from kobs.query.promql.labelsets import empty, in_order, with_label, without
 from kobs.query.promql.literals import number_text, quoted
 from kobs.query.promql.notes import Notes
 from kobs.query.promql.shape import unwrapped
@@ -137,7 +137,7 @@ def _chosen(node: Aggregation, block: Block, parameter: Floats, notes: Notes) ->
     if not block.labels:
         return block
     # which of equal ones is first does not depend on where they come from
-    block = taken(block, sorted(range(len(block.labels)), key=block.labels.__getitem__))
+    block = in_order(block)
     groups = grouped(block.labels, node.labels, is_without=node.is_without)
     numbers = np.clip(np.trunc(parameter), 0, len(block.labels)).astype(np.intp)
     if node.operator == "limitk":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kobs.model.labels import METRIC_NAME
 from kobs.query.promql.labelsets import only, without
-from kobs.query.promql.values import Labels
+from kobs.query.promql.values import Labels, LabelSets, derived
 
 Rows = NDArray[np.intp]
 
@@ -50,6 +50,10 @@ class Groups:
 
 def grouped(labels: tuple[Labels, ...], names: tuple[str, ...], *, is_without: bool) -> Groups:
     """Return the groups of series that have the same values of some labels, or of all but some and the name."""
+    return derived(labels, ("grouped", names, is_without), lambda: _grouped(labels, names, is_without=is_without))
+
+
+def _grouped(labels: tuple[Labels, ...], names: tuple[str, ...], *, is_without: bool) -> Groups:
     numbers: dict[Labels, int] = {}
     if is_without:
         ignored = frozenset({*names, METRIC_NAME})
@@ -62,4 +66,4 @@ def grouped(labels: tuple[Labels, ...], names: tuple[str, ...], *, is_without: b
         of_series = [0] * len(labels)
     found = np.array(of_series, dtype=np.intp)
     sizes = np.bincount(found, minlength=len(numbers)).astype(np.intp)
-    return Groups(tuple(numbers), np.argsort(found, kind="stable"), np.cumsum(sizes) - sizes, sizes)
+    return Groups(LabelSets(numbers), np.argsort(found, kind="stable"), np.cumsum(sizes) - sizes, sizes)
