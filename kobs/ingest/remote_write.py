@@ -97,7 +97,7 @@ class RemoteWriteIngest:
         async with self._turn:
             prepared = await self._store.run(self._prepare, body, message, compression)
         await self._ingest.insert(prepared.work, prepared.refused)
-        prepared.known.described |= prepared.described
+        prepared.known.describe(prepared.described)
         return Receipt(len(prepared.work.samples), prepared.refused, prepared.examples)
 
     def _prepare(self, body: bytes, message: Message, compression: Compression) -> _Prepared:

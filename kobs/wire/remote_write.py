@@ -12,7 +12,7 @@ Source: Prometheus Remote-Write 1.0 and 2.0 (2.0-rc.4) specifications; protobuf'
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from kobs.errors import RejectedError
 from kobs.model.samples import MetricType
+from kobs.wire.label_set_order import LabelSetOrder
 
 Labels = list[tuple[bytes, bytes]]
 """Names and values as they came: in any order, of any bytes."""
@@ -63,11 +64,28 @@ class Known:
     """Numbers of texts of messages 2.0, of this object only."""
     series_of_symbols: dict[bytes, int] = field(default_factory=dict)
     """Numbers of label sets by the numbers of their texts, each of 4 bytes."""
-    described: dict[int, int] = field(default_factory=dict)
-    """What was said last of the series of a number, as a number."""
+    order: LabelSetOrder = field(default_factory=LabelSetOrder)
+    """The order of label sets in messages 2.0, by the numbers of their texts."""
+    described: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
+    """What was said last of the series of each number, as a number; 0 for nothing."""
     next_symbol: "count[int]" = field(default_factory=count)
     size: int = 0
     """Bytes of the keys, about."""
+
+    def said_before(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Return what was said last of the series of some numbers, none below zero."""
+        self._make_room(int(numbers.max(initial=0)))
+        return self.described[numbers]
+
+    def describe(self, described: Mapping[int, int]) -> None:
+        """Note what was said of series and is stored now."""
+        if described:
+            self._make_room(max(described))
+            self.described[list(described)] = list(described.values())
+
+    def _make_room(self, number: int) -> None:
+        while number >= len(self.described):
+            self.described = np.concatenate([self.described, np.zeros_like(self.described)])
 
     def keep(self, by_bytes: dict[bytes, int], key: bytes, number: int) -> None:
         """Remember a number by a key of one of the dictionaries, unless that is large."""
@@ -100,7 +118,7 @@ class Written:
     """Series with nothing to store, where the message does not allow that."""
     said: list[Said] = field(default_factory=list)
     described: dict[int, int] = field(default_factory=dict)
-    """For `Known.described`, once `said` is stored."""
+    """For `Known.describe`, once `said` is stored."""
     faulty: list[tuple[int, str]] = field(default_factory=list)
     """The first series with negative numbers, as people read them."""
 

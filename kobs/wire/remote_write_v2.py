@@ -8,11 +8,10 @@ Texts are in `symbols` and referred to by their index in it, which differs from 
 number here, and a label set is known by those.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
+from kobs.wire.label_set_order import Numbers
 from kobs.wire.remote_write import (
     MOST_LABELS,
     MOST_PARTS,
@@ -31,10 +30,15 @@ from kobs.wire.remote_write import (
     type_of,
     varint,
 )
+from kobs.wire.remote_write_parts import MARGIN, find_parts
 
-_NEW = -(2**31)
-"""In place of the number of a label set that is not known."""
 _NOTHING_SAID = 0
+_METADATA_BYTES = 15
+"""Metadata of a type, two references and no more fit; longer ones are read one by one."""
+
+_ODD = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+Places = npt.NDArray[np.int64]
 
 
 def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
@@ -42,18 +46,15 @@ def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
 
     Raises: RejectedError("malformed_message" | "too_many_samples").
     """
-    try:
-        symbols, starts, stops = _parts(data)
-    except IndexError:
-        raise malformed(f"it ends in the middle, after {len(data)} bytes") from None
-    fields = _Fields(data, np.array(starts, np.int64), np.array(stops, np.int64))
-    meaning = _Meaning(symbols, known, number_of)
+    raw = np.frombuffer(data + MARGIN, np.uint8)
+    parts = find_parts(data, raw)
+    fields = _Fields(data, raw, parts.starts, parts.stops)
+    meaning = _Meaning(parts.texts, known, number_of)
     numbers, faulty = meaning.numbers(fields)
-    said, described = meaning.said(fields.metadata, numbers)
-    series = np.array(numbers, np.int32)[fields.owners]
+    said, described = meaning.said(fields, numbers)
     times_ms, values = columns(data, fields.sample_starts, fields.sample_ends)
     return Written(
-        series,
+        numbers[fields.owners],
         times_ms,
         values,
         histograms=fields.histograms,
@@ -65,72 +66,35 @@ def read(data: bytes, known: Known, number_of: NumberOf) -> Written:
     )
 
 
-def _parts(data: bytes) -> tuple[list[bytes], list[int], list[int]]:  # noqa: PLR0912 - one loop is what is fast
-    """Return the texts of a message, and where its series begin and end.
-
-    Raises: RejectedError; IndexError where the message ends too early.
-    """
-    symbols: list[bytes] = []
-    starts: list[int] = []
-    stops: list[int] = []
-    at, end = 0, len(data)
-    for _ in range(MOST_PARTS):
-        if at >= end:
-            break
-        tag, size = data[at], data[at + 1]
-        if tag in (0x22, 0x2A):
-            if size < 0x80:
-                start = at + 2
-            elif data[at + 2] < 0x80:
-                size += (data[at + 2] - 1) << 7
-                start = at + 3
-            else:
-                size, start = varint(data, at + 1, end)
-            at = start + size
-            if tag == 0x2A:
-                starts.append(start)
-                stops.append(at)
-            else:
-                symbols.append(data[start:at])
-        else:
-            tag, at = varint(data, at, end)
-            if tag in (0x22, 0x2A):
-                raise malformed(f"a tag before byte {at} is longer than it need be")
-            at = skipped(data, at, end, tag)
-    if at < end:
-        raise too_many("series and symbols")
-    if at > end:
-        raise malformed(f"its last part goes {at - end} bytes beyond its end")
-    if starts and (not symbols or symbols[0]):
-        raise malformed("its symbols do not begin with the empty text")
-    return symbols, starts, stops
-
-
 class _Fields:
-    """Where the fields of the series of a message are; found for all series at once that have the usual form."""
+    """Where the fields of the series of a message are; found for all series at once that have the usual form.
 
-    def __init__(self, data: bytes, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> None:
+    References and metadata lie in `raw`: those of usual series where the message has them, the others behind it.
+    """
+
+    def __init__(self, data: bytes, raw: npt.NDArray[np.uint8], starts: Places, stops: Places) -> None:
         self._data = data
         self.histograms = 0
         self.exemplars = 0
         self.empty = 0
-        raw = np.frombuffer(data or b"\0", np.uint8)
 
-        def byte(at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-            # What lies beyond the message is not looked at where it is not in the series either.
-            return raw[np.minimum(at, len(raw) - 1)].astype(np.int64)
+        def byte(at: Places) -> Places:
+            # What lies beyond the message is looked at, but not taken.
+            return raw.take(at).astype(np.int64)
 
         # The usual series has references, one sample, and perhaps metadata, each shorter than 128 bytes.
-        refs_ends = starts + 2 + byte(starts + 1)
-        sample_ends = refs_ends + 2 + byte(refs_ends + 1)
-        usual = (byte(starts) == 0x0A) & (byte(starts + 1) < 0x80) & (refs_ends + 2 <= stops)
-        usual &= (byte(refs_ends) == 0x12) & (byte(refs_ends + 1) < 0x80) & (sample_ends <= stops)
+        refs_sizes = byte(starts + 1)
+        refs_ends = starts + 2 + refs_sizes
+        sample_sizes = byte(refs_ends + 1)
+        sample_ends = refs_ends + 2 + sample_sizes
+        usual = (raw.take(starts) == 0x0A) & (refs_sizes < 0x80) & (raw.take(refs_ends) == 0x12) & (sample_sizes < 0x80)
+        usual &= sample_ends <= stops
         is_last = sample_ends == stops
-        size = byte(sample_ends + 1)
-        usual &= is_last | ((byte(sample_ends) == 0x2A) & (size < 0x80) & (sample_ends + 2 + size == stops))
-        metadata_starts = np.where(is_last, stops, sample_ends + 2)
-        self.refs = [data[one:other] for one, other in zip((starts + 2).tolist(), refs_ends.tolist(), strict=True)]
-        self.metadata = [data[one:other] for one, other in zip(metadata_starts.tolist(), stops.tolist(), strict=True)]
+        sizes = byte(sample_ends + 1)
+        usual &= is_last | ((raw.take(sample_ends) == 0x2A) & (sizes < 0x80) & (sample_ends + 2 + sizes == stops))
+        self.raw = raw
+        self.refs_starts, self.refs_ends = starts + 2, refs_ends
+        self.metadata_starts, self.metadata_ends = np.where(is_last, stops, sample_ends + 2), stops
         self.owners = np.flatnonzero(usual)
         """Of each sample: its series."""
         self.sample_starts = (refs_ends + 2)[usual]
@@ -142,15 +106,28 @@ class _Fields:
         """Return the series that have samples."""
         return set(self.owners.tolist())
 
-    def _find_others(self, indexes: list[int], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> None:
+    def metadata(self, index: int) -> bytes:
+        """Return the metadata of a series."""
+        return self.raw[self.metadata_starts[index] : self.metadata_ends[index]].tobytes()
+
+    def _find_others(self, indexes: list[int], starts: Places, stops: Places) -> None:
         owners: list[int] = []
         samples: list[tuple[int, int]] = []
+        behind: list[bytes] = []
+        end = len(self.raw)
+        self.metadata_ends = stops.copy()
         for index in indexes:
-            found = self._fields_of(index, int(starts[index]), int(stops[index]))
+            found, refs, metadata = self._fields_of(int(starts[index]), int(stops[index]))
             owners += [index] * len(found)
             samples += found
             if len(samples) > MOST_PARTS:
                 raise too_many("samples")
+            self.refs_starts[index], self.refs_ends[index] = end, end + len(refs)
+            end += len(refs)
+            self.metadata_starts[index], self.metadata_ends[index] = end, end + len(metadata)
+            end += len(metadata)
+            behind += [refs, metadata]
+        self.raw = np.frombuffer(b"".join([self.raw.tobytes(), *behind, MARGIN]), np.uint8)
         begins, ends = np.array(samples, np.int64).reshape(-1, 2).T
         self.owners = np.concatenate([self.owners, np.array(owners, np.int64)])
         self.sample_starts = np.concatenate([self.sample_starts, begins])
@@ -160,8 +137,8 @@ class _Fields:
             column[order] for column in (self.owners, self.sample_starts, self.sample_ends)
         )
 
-    def _fields_of(self, index: int, at: int, stop: int) -> list[tuple[int, int]]:
-        """Find the fields of a series of any form; return where its samples are."""
+    def _fields_of(self, at: int, stop: int) -> tuple[list[tuple[int, int]], bytes, bytes]:
+        """Read a series of any form: return where its samples are, its references and its metadata."""
         data = self._data
         refs = metadata = b""
         samples: list[tuple[int, int]] = []
@@ -187,9 +164,7 @@ class _Fields:
                 self.exemplars += tag == 0x22
                 others += tag in (0x1A, 0x22)
         self.empty += not samples and not others
-        self.refs[index] = refs
-        self.metadata[index] = metadata
-        return samples
+        return samples, refs, metadata
 
 
 class _Meaning:
@@ -200,62 +175,60 @@ class _Meaning:
         self._known = known
         self._number_of = number_of
 
-    def numbers(self, fields: _Fields) -> tuple[list[int], list[tuple[int, str]]]:
+    def numbers(self, fields: _Fields) -> tuple[Numbers, list[tuple[int, str]]]:
         """Return the number of each series' label set, and those that are not allowed."""
         known = self._known
         found = list(map(known.symbols.get, self._symbols))
         if None in found:
             found = [self._symbol(text) for text in self._symbols]
         symbols = np.array(found, np.uint32)
-        refs, offsets = _unpacked(fields.refs)
+        refs, offsets = _unpacked(_pieces(fields.raw, fields.refs_starts, fields.refs_ends))
         inside = refs < len(symbols)
-        keys = symbols[np.where(inside, refs, 0)].tobytes() if len(symbols) else b""
+        keys = symbols[np.where(inside, refs, 0)] if len(symbols) else np.zeros(0, np.uint32)
         # Label sets that refer to no text, or have a name without a value.
         unreadable = set(np.flatnonzero(np.diff(offsets) & 1).tolist())
         if not inside.all():
             outside = np.flatnonzero(~inside)
             unreadable |= set((np.searchsorted(offsets, outside, side="right") - 1).tolist())
-        bounds = list(pairwise((offsets * 4).tolist()))
         find = known.series_of_symbols.get
-        numbers = [find(keys[begin:end], _NEW) for begin, end in bounds]
+        numbers = known.order.numbers_of(keys, offsets, find)
         faulty: list[tuple[int, str]] = []
-        if not unreadable and min(numbers, default=0) >= 0:
+        if not unreadable and numbers.min(initial=0) >= 0:
             return numbers, faulty
         with_samples = fields.has_samples()
-        for index, ((begin, end), number) in enumerate(zip(bounds, numbers, strict=True)):
+        others = unreadable | set(np.flatnonzero(numbers < 0).tolist())
+        for index in sorted(others):
+            begin, end = int(offsets[index]), int(offsets[index + 1])
+            labels = None
             if index in unreadable:
-                labels = None
                 numbers[index] = self._number_of(None)
-            elif number >= 0:
-                continue
             else:
-                labels = self._labels(refs[begin // 4 : end // 4])
-                if number == _NEW:
-                    # It may have come in this message before.
-                    numbers[index] = find(keys[begin:end], _NEW)
-                if numbers[index] == _NEW:
-                    numbers[index] = self._number_of(labels)
-                    known.keep(known.series_of_symbols, keys[begin:end], numbers[index])
+                labels = self._labels(refs[begin:end])
+                key = keys[begin:end].tobytes()
+                # It may have come in this message before.
+                number = find(key)
+                if number is None:
+                    number = self._number_of(labels)
+                    known.keep(known.series_of_symbols, key, number)
+                numbers[index] = number
             if numbers[index] < 0 and index in with_samples:
-                note_faulty(faulty, numbers[index], labels)
+                note_faulty(faulty, int(numbers[index]), labels)
         return numbers, faulty
 
-    def said(self, metadata: list[bytes], numbers: list[int]) -> tuple[list[Said], dict[int, int]]:
+    def said(self, fields: _Fields, numbers: Numbers) -> tuple[list[Said], dict[int, int]]:
         """Return what is said of metrics that was not said before of their series."""
-        read = {raw: self._read_metadata(raw) for raw in set(metadata) if raw}
-        keys = {raw: key for raw, (_, _, _, key) in read.items()}
-        keys[b""] = _NOTHING_SAID
+        numbered, different = _numbered_metadata(fields)
+        read = [self._read_metadata(fields.metadata(index)) for index in different]
+        now = np.array([key for _, _, _, key in read], np.int64)[numbered]
         said: list[Said] = []
         described: dict[int, int] = {}
-        before = self._known.described.get
-        now = [keys[raw] for raw in metadata]
-        if now == [before(number, _NOTHING_SAID) for number in numbers]:
-            return said, described
-        for number, raw, key in zip(numbers, metadata, now, strict=True):
-            if number < 0 or key in (_NOTHING_SAID, before(number), described.get(number)):
+        new = (now != _NOTHING_SAID) & (numbers >= 0)
+        new[new] = self._known.said_before(numbers[new]) != now[new]
+        for index in np.flatnonzero(new).tolist():
+            number, (kind, description, unit, key) = int(numbers[index]), read[numbered[index]]
+            if key == described.get(number):
                 continue
             described[number] = key
-            kind, description, unit, _ = read[raw]
             said.append(Said(type_of(kind), help=text_of(description), unit=text_of(unit), series=number))
         return said, described
 
@@ -273,7 +246,12 @@ class _Meaning:
         return list(zip(texts[::2], texts[1::2], strict=True))
 
     def _read_metadata(self, raw: bytes) -> tuple[int, bytes, bytes, int]:
-        """Return type, help, unit, and all that as one number that is not 0. References to no text are empty."""
+        """Return type, help, unit, and all that as one number: 0 where there is no metadata.
+
+        References to no text are empty.
+        """
+        if not raw:
+            return 0, b"", b"", _NOTHING_SAID
         found = {0x08: 0, 0x18: 0, 0x20: 0}
         at, stop = 0, len(raw)
         while at < stop:
@@ -287,14 +265,45 @@ class _Meaning:
         return found[0x08], texts[0], texts[1], 1 + min(found[0x08], 255) | description << 9 | unit << 41
 
 
-def _unpacked(packed: list[bytes]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+def _pieces(raw: npt.NDArray[np.uint8], starts: Places, ends: Places) -> tuple[npt.NDArray[np.uint8], Places]:
+    """Return pieces one after another, and where each of them begins there, with the end of the last."""
+    sizes = ends - starts
+    bounds = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(sizes, out=bounds[1:])
+    return raw.take(np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], sizes)), bounds
+
+
+def _numbered_metadata(fields: _Fields) -> tuple[Places, list[int]]:
+    """Return for each series the number of its metadata among the different ones, and a series that has each."""
+    starts = fields.metadata_starts
+    sizes = fields.metadata_ends - starts
+    if not len(starts) or int(sizes.max()) > _METADATA_BYTES:
+        numbers: dict[bytes, int] = {}
+        found = [numbers.setdefault(fields.metadata(index), len(numbers)) for index in range(len(starts))]
+        firsts = dict(zip(reversed(found), range(len(found) - 1, -1, -1), strict=True))
+        return np.array(found, np.int64), [firsts[number] for number in range(len(numbers))]
+    # Their bytes with zeros behind them, and their size: two numbers that no other metadata has.
+    places = np.arange(_METADATA_BYTES + 1)
+    content = fields.raw.take(starts[:, None] + places)
+    content[places >= sizes[:, None]] = 0
+    content[:, -1] = sizes
+    words = content.view(np.uint64)
+    mixed = words[:, 0] * _ODD + words[:, 1]
+    _, different, numbered = np.unique(mixed, return_index=True, return_inverse=True)
+    if not (words[different][numbered] == words).all():
+        # Two have the same sum, which can be made to happen but does not matter.
+        _, different, numbered = np.unique(words, axis=0, return_index=True, return_inverse=True)
+    return numbered.ravel(), different.tolist()
+
+
+def _unpacked(
+    packed: tuple[npt.NDArray[np.uint8], Places],
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """Return references, and where those of each series begin, with the end of the last.
 
     Raises: RejectedError("malformed_message").
     """
-    raw = np.frombuffer(b"".join(packed), np.uint8)
-    bounds = np.zeros(len(packed) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)), out=bounds[1:])
+    raw, bounds = packed
     if len(raw) == 0:
         return np.empty(0, np.uint32), bounds
     # The last byte of a number has its highest bits.

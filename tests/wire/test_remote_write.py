@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from kobs.errors import RejectedError
 from kobs.model.samples import MetricType
-from kobs.wire import remote_write, remote_write_v1, remote_write_v2
+from kobs.wire import remote_write, remote_write_parts, remote_write_v1, remote_write_v2
 from kobs.wire.remote_write import Known, Labels, Said, Written
 from tests.remote_write_messages import CLASSES, STALE, Series, message_v1, message_v2
 
@@ -46,7 +46,7 @@ class Reader:
 
     def read(self, message: bytes) -> Written:
         written = self.read_message(message, self.known, self.numbers)
-        self.known.described |= written.described
+        self.known.describe(written.described)
         return written
 
     def rows(self, *series: Series) -> list[tuple[dict[str, str], int, int]]:
@@ -270,7 +270,7 @@ def test_a_message_with_a_changed_byte_is_refused_or_read_and_nothing_else(data:
 def test_more_parts_than_memory_should_hold_are_refused(
     monkeypatch: pytest.MonkeyPatch, version: int, message: bytes
 ) -> None:
-    for module in (remote_write, remote_write_v1, remote_write_v2):
+    for module in (remote_write, remote_write_parts, remote_write_v1, remote_write_v2):
         monkeypatch.setattr(module, "MOST_PARTS", 3)  # a small limit shows what 500,000 would
     with pytest.raises(RejectedError, match="more than 3") as raised:
         Reader(version).read(message)
