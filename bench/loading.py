@@ -8,11 +8,12 @@ import msgspec
 
 from bench.lines import ContainerLines
 from bench.processes import Server
+from kobs.config import AgentSettings
 from kobs.model.logs import LogSource, SourceKind
 from kobs.wire import frames
 from kobs.wire.ship import Batch, BatchStatus, LineFormat, LogAnswer, LogRequest, Stream
 
-_REQUEST_BYTES = 2 * 2**20
+_REQUEST_BYTES = AgentSettings().request_bytes
 _CONTAINERS = 200
 
 
@@ -30,8 +31,8 @@ def make_frames(
 ) -> Iterator[Made]:
     """Yield frames of one node's agent with about `lines` lines of 200 containers, the last of them written now.
 
-    Requests have 2 MiB in batches of `batch_bytes`, the containers in turn. `needles` lines, spread evenly, are those
-    of `needle`.
+    Requests are as large as an agent's, in batches of `batch_bytes`, the containers in turn and each once. `needles`
+    lines, spread evenly, are those of `needle`.
     """
     containers = [ContainerLines(number, seed=seed) for number in range(_CONTAINERS)]
     streams = [Stream(source=_source(number, node), format=LineFormat.CRI) for number in range(_CONTAINERS)]
@@ -45,7 +46,7 @@ def make_frames(
         pieces: list[bytes] = []
         room, count = _REQUEST_BYTES, 0
         described: dict[int, int] = {}
-        while room > 0 and done + count < lines:
+        while room > 0 and len(batches) < _CONTAINERS and done + count < lines:
             piece, its_lines = containers[number].framed(start_ns=now_ns, step_ns=step_ns, size=batch_bytes)
             if planted < needles and done + count >= (planted + 0.5) * lines / needles:
                 head = piece[: piece.index(b" F ") + 3]

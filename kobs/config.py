@@ -386,7 +386,7 @@ class AgentSettings(Section):
     max_line_bytes: Bytes = _MIB
     """Bytes of one log line; longer ones are cut and recorded as cut. As the server's `max_line_bytes`."""
 
-    request_bytes: Bytes = 2 * _MIB
+    request_bytes: Bytes = 4 * _MIB
     """Log bytes, uncompressed, in one request: large enough to spread the cost of a durable write, small enough to send
     again."""
 

@@ -18,9 +18,9 @@ from kobs.storage.scope import where
 MOST_PARTITIONS = 50
 """Partitions that one insert may touch: it is not atomic over them, and the engine refuses more than it is told."""
 
-_INDEXED_AT_ONCE = 10_000
+_INDEXED_AT_ONCE = 25_000
 """Rows of an insert whose words are indexed at once. Those of smaller ones are when they are merged, which is soon; to
-read them whole for a word until then takes a millisecond or two an insert."""
+read them whole for a word until then takes a millisecond or two an insert. One agent's largest request is smaller."""
 _WITHOUT_WORDS = {"exclude_materialize_skip_indexes_on_insert": "ix_token"}
 
 _NS = pa.timestamp("ns", "UTC")
