@@ -9,8 +9,6 @@ time from here, because only the caller can tell which of its rows are missing.
 import asyncio
 import contextlib
 import functools
-import io
-import os
 import re
 import threading
 import uuid
@@ -28,6 +26,7 @@ from clickhouse_connect.driver.exceptions import Error as EngineError
 from kobs.errors import ConfigError, KobsError, StorageError
 from kobs.storage import arrow, binding, embedded, engine_errors, migrations
 from kobs.storage.changes import ANY_TABLE, ANY_TIME, Changes
+from kobs.storage.insert_files import InsertFiles
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,6 +94,7 @@ class Store:
         self._killing = threading.Lock()
         self._columns: dict[str, dict[str, str]] = {}
         self._changes = Changes()
+        self._insert_files = InsertFiles()
         # it also keeps the embedded engine open while the pool has no handle
         self._killer = self._make_database()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store")
@@ -173,12 +173,10 @@ class Store:
         columns = ", ".join("`" + name.replace("`", "``") + "`" for name in rows.column_names)
         content = arrow.write(rows, compress=not self.embedded)
         with self._client() as client, _mapped(f"insert into {table}"):
-            if self.embedded and hasattr(os, "memfd_create"):
-                # the engine reads inserts from files; one in memory costs no disk and is gone when the process dies
-                with io.FileIO(os.memfd_create(table), "wb") as file:
-                    _write_all(file, memoryview(content))
+            if self.embedded and self._insert_files.are_there():
+                with self._insert_files.holding(memoryview(content)) as path:
                     client.command(
-                        f"INSERT INTO {self.database}.{table} ({columns}) FROM INFILE '/proc/self/fd/{file.fileno()}'"
+                        f"INSERT INTO {self.database}.{table} ({columns}) FROM INFILE '{path}'"
                         f"{binding.settings_clause(of_statement)} FORMAT ArrowStream"
                     )
                 return
@@ -256,6 +254,7 @@ class Store:
             client.close()
         with self._killing:
             self._killer.close()
+        self._insert_files.close()
 
     def _make_database(self) -> Client:
         """Make the database where it is missing, and return the first client.
@@ -402,8 +401,3 @@ def _mapped(doing: str) -> Iterator[None]:
 
 def _closed() -> StorageError:
     return StorageError("the store is closed", code=0, name="CLOSED")
-
-
-def _write_all(file: io.FileIO, content: memoryview) -> None:
-    while content:
-        content = content[file.write(content) :]
