@@ -189,3 +189,11 @@ def run_python(code: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.mark.clickhouse
+def test_a_small_memory_limit_leaves_queries_all_their_threads(store: Store) -> None:
+    """The engine would take one thread only, as there is less than 1 GiB for each."""
+    sql = "EXPLAIN PIPELINE SELECT sum(number) FROM numbers_mt(10000000) SETTINGS max_threads = 4"
+    plan = "\n".join(store.select(sql)["explain"].to_pylist())
+    assert re.search(r"AggregatingTransform \W 4$", plan, re.MULTILINE)

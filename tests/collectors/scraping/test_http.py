@@ -2,17 +2,12 @@
 
 import asyncio
 import base64
-import contextlib
 import gzip
-import socket
-import socketserver
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from kobs.collectors.scraping.client_configuration import Client
@@ -20,8 +15,9 @@ from kobs.collectors.scraping.http import HttpClients
 from kobs.collectors.scraping.proxies import proxy_for
 from kobs.collectors.scraping.request_errors import BodyLimitError, HttpError
 from tests.certificates import Authority
+from tests.collectors.scraping.forwarding import Proxy
 from tests.collectors.scraping.places import Place, Request, answering, free_address, serving
-from tests.collectors.scraping.tunnels import pass_on, running
+from tests.collectors.scraping.tunnels import running
 
 BODY = b"up 1\n" * 5
 
@@ -285,44 +281,6 @@ def test_certificates_that_cannot_be_used_are_told_without_secrets(tls: dict[str
 
 
 # -- proxies -----------------------------------------------------------------------------------------------------------
-
-
-class Proxy(socketserver.ThreadingTCPServer):
-    """A forward proxy for http URLs, and by CONNECT for https ones; it notes what it is asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        super().__init__(("127.0.0.1", 0), Forwarding)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
-
-
-class Forwarding(BaseHTTPRequestHandler):
-    server: Proxy
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Proxy-Authorization", "")))
-        answer = httpx.get(self.path, trust_env=False)
-        self.send_response(answer.status_code)
-        self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    def do_CONNECT(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Proxy-Authorization", "")))
-        host, _, port = self.path.rpartition(":")
-        with socket.create_connection((host, int(port))) as target:
-            self.send_response(200)
-            self.end_headers()
-            with contextlib.suppress(OSError):  # either side may go in the middle
-                pass_on(self.connection, target)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 def test_a_target_is_asked_through_its_proxy() -> None:

@@ -13,10 +13,11 @@ from kobs.collectors.scraping.http import HttpClients
 from kobs.collectors.scraping.request_errors import HttpError
 from kobs.collectors.scraping.tokens import Tokens
 from tests.certificates import Authority
+from tests.collectors.scraping.forwarding import Proxy
 from tests.collectors.scraping.issuers import CLIENT, SECRET, Issuer
 from tests.collectors.scraping.places import Request, answering, free_address, serving
 from tests.collectors.scraping.socks import socks_proxy
-from tests.collectors.scraping.test_http import proxying
+from tests.collectors.scraping.tunnels import running
 
 ANSWER = b"up 1\n"
 
@@ -127,7 +128,11 @@ def test_the_issuer_has_trust_and_proxies_of_its_own(tmp_path: Path) -> None:
         with socks_proxy() as proxy:
             get(f"{place.url}/metrics", token_url=url, tls_config=tls, proxy_url=f"socks5://{proxy.address}")
             assert proxy.asked == [("127.0.0.1", secure.port)]
-    with serving({"/metrics": ANSWER}) as place, proxying() as dead_end, pytest.raises(HttpError, match="no token"):
+    with (
+        serving({"/metrics": ANSWER}) as place,
+        running(Proxy()) as dead_end,
+        pytest.raises(HttpError, match="no token"),
+    ):
         get(f"{place.url}/metrics", token_url="http://issuer.invalid/token",
             proxy_url=f"http://127.0.0.1:{dead_end.server_address[1]}")  # fmt: skip
 
