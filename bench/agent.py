@@ -4,13 +4,12 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.lines import ContainerLines
-from bench.processes import Measured, Server, kobs, serving
+from bench.processes import Measured, Server, kobs, peak_memory, serving
 from bench.results import Options, Result
 from bench.writing import pod_folder
 
@@ -42,7 +41,7 @@ def steady(_: Options) -> list[Result]:
             with serving(folder) as server, agent(server, folder=folder, pods=pods) as process:
                 time.sleep(3)
                 before = process.cpu_seconds()
-                with _peak_memory(process) as peak:
+                with peak_memory(process) as peak:
                     writer.stdin.write("go\n")
                     writer.stdin.flush()
                     total = int(writer.stdout.readline())
@@ -90,7 +89,7 @@ def backlog(_: Options) -> list[Result]:
             (place / "0.log").write_bytes(content)
             total += len(content)
         with serving(folder) as server, agent(server, folder=folder, pods=pods) as process:
-            with _peak_memory(process) as peak:
+            with peak_memory(process) as peak:
                 _until_delivered(server, total)
             used = process.cpu_seconds()
     mib = total / 2**20
@@ -115,24 +114,6 @@ def agent(server: Server, *, folder: Path, pods: Path, files: str = "[]") -> Ite
     settings = {"KOBS_AGENT__FILES": files, "KOBS_AGENT__JOURNAL": ""}
     with kobs([*arguments, "--node", "n1", "--cluster", "c1"], folder=folder, settings=settings) as process:
         yield process
-
-
-@contextlib.contextmanager
-def _peak_memory(process: Measured) -> Iterator[list[float]]:
-    seen = [0.0]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            seen.append(process.resident_mib())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
 
 
 def _until_delivered(server: Server, total: int) -> None:

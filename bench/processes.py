@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -60,6 +61,25 @@ class Measured:
         with suppress(psutil.NoSuchProcess):
             return [self._ps, *self._ps.children(recursive=True)]
         return []
+
+
+@contextmanager
+def peak_memory(process: Measured, *, every_seconds: float = 0.5) -> Iterator[list[float]]:
+    """Look at the memory of a process while the block runs; what was seen, in MiB, is in the list behind it."""
+    seen = [process.resident_mib()]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_seconds):
+            seen.append(process.resident_mib())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager

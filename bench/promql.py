@@ -13,7 +13,7 @@ import cramjam
 import httpx
 import numpy as np
 
-from bench.processes import Measured, serving, until_quiet
+from bench.processes import Measured, peak_memory, serving, until_quiet
 from bench.prometheus import running_prometheus
 from bench.results import Options, Result
 
@@ -108,9 +108,11 @@ def _questions(series: int, hours: int) -> Iterator[_Asked]:
 def _compared(peers: list[_Peer], asked: _Asked, end_seconds: float, data: str) -> list[Result]:
     walls, used, firsts = [], [], []
     for peer in peers:
-        began = time.perf_counter()
-        found = peer.ask(asked, end_seconds)["result"]
-        firsts.append(time.perf_counter() - began)
+        with peak_memory(peer.process, every_seconds=0.05) as seen:
+            began = time.perf_counter()
+            found = peer.ask(asked, end_seconds)["result"]
+            took_first = time.perf_counter() - began
+        firsts.append(f"the first time {took_first * 1000:.1f} ms, memory from {seen[0]:.0f} to {max(seen):.0f} MiB")
         if not found:
             raise RuntimeError(f"{asked.query}: nothing found")
         took = []
@@ -121,9 +123,9 @@ def _compared(peers: list[_Peer], asked: _Asked, end_seconds: float, data: str) 
             took.append(time.perf_counter() - began)
         used.append((peer.process.cpu_seconds() - before) / _TRIES)
         walls.append(statistics.median(took))
-    told = f"{data}, {used[0]:.3f} CPU s, the first time {firsts[0] * 1000:.1f} ms"
+    told = f"{data}, {used[0]:.3f} CPU s, {firsts[0]}"
     if len(peers) > 1:
-        told += f"; Prometheus {walls[1] * 1000:.1f} ms, {used[1]:.3f} CPU s, the first time {firsts[1] * 1000:.1f} ms"
+        told += f"; Prometheus {walls[1] * 1000:.1f} ms, {used[1]:.3f} CPU s, {firsts[1]}"
     results = [
         Result(name="promql", work=asked.work, measured=walls[0] * 1000, unit="ms", budget=asked.budget_ms, data=told)
     ]
