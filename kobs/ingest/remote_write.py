@@ -184,10 +184,12 @@ def _slot(table: SeriesTable, labels: Labels | None) -> int:
         return MALFORMED
     if len(labels) > MOST_LABELS:
         return TOO_MANY
-    if any(b"\xff" in name or b"\xff" in value for name, value in labels):
-        # 0xff ends names and values in the canonical form.
+    texts = [text for pair in sorted(labels) if pair[1] for text in pair]
+    # 0xff ends names and values in the canonical form, and is in no text of UTF-8.
+    key = b"\xff".join([*texts, b""])
+    if key.count(b"\xff") != len(texts) or any(b"\xff" in name for name, value in labels if not value):
         return NOT_UTF8
-    return table.register(b"".join(name + b"\xff" + value + b"\xff" for name, value in sorted(labels) if value))
+    return table.register(key)
 
 
 def _families(table: SeriesTable, said: Iterable[Said]) -> Iterable[JobFamily]:

@@ -10,7 +10,6 @@ All of it may be called from any thread.
 
 import threading
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -181,7 +180,7 @@ def metric_of(key: bytes) -> str | Reason:
         or max(map(len, values)) > LONGEST_VALUE_BYTES
     ):
         return Reason.LABEL_TOO_LONG
-    if any(one >= other for one, other in pairwise(names)) or b"" in values:
+    if names != sorted(set(names)) or b"" in values:
         return Reason.LABELS_MALFORMED
     try:
         # A zero byte ends every character, as the end of a text does.

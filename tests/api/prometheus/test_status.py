@@ -4,6 +4,8 @@ import pytest
 import yaml
 
 import kobs
+from kobs.api.prometheus.status import ServerFacts
+from kobs.config import load
 from kobs.storage.clickhouse import Store
 from tests.api.prometheus.asking import Api
 
@@ -21,6 +23,20 @@ def test_build_and_run(api: Api) -> None:
 def test_flags_and_configuration(api: Api) -> None:
     assert api.data("status/flags")["query.lookback-delta"] == "5m"
     assert yaml.safe_load(api.data("status/config")["yaml"]) == {"global": {"scrape_interval": "15s"}}
+
+
+def test_no_secret_of_the_settings_is_told() -> None:
+    secrets = {
+        "server.token": "hunter1",
+        "agent.token": "hunter2",
+        "agent.listen_token": "hunter3",
+        "storage.url": "https://kobs:hunter4@clickhouse:8443/kobs?password=hunter5",
+    }
+    settings = load(None, overrides={**secrets, "cluster": "prod"})
+    told = repr(ServerFacts.of(settings))
+    assert "prod" in told
+    assert settings.server.listen in told
+    assert "hunter" not in told
 
 
 def test_cardinality(api: Api) -> None:
