@@ -21,6 +21,7 @@ _TEMPLATE = """<clickhouse>
   <mmap_cache_size>0</mmap_cache_size>
   <compiled_expression_cache_size>{small_cache_bytes}</compiled_expression_cache_size>
   <query_condition_cache_size>{small_cache_bytes}</query_condition_cache_size>
+  <memory_worker_period_ms>500</memory_worker_period_ms>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
   <background_move_pool_size>1</background_move_pool_size>
