@@ -3,6 +3,7 @@
 import argparse
 import platform
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,17 @@ def _machine() -> str:
     model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
     memory = psutil.virtual_memory().total / 2**30
     cores = f"{psutil.cpu_count()} cores {model or platform.machine()}"
-    return f"{cores}, {memory:.0f} GiB, Python {platform.python_version()}"
+    speed = min(_loop_seconds() for _ in range(3))
+    return f"{cores}, {memory:.0f} GiB, Python {platform.python_version()}; its speed: a loop of {speed:.2f} CPU s"
+
+
+def _loop_seconds() -> float:
+    """Return the CPU seconds of a fixed loop, by which figures of one machine's fast and slow days can be compared."""
+    began = time.process_time()
+    total = 0
+    for number in range(5_000_000):
+        total += number * number
+    return time.process_time() - began
 
 
 if __name__ == "__main__":
