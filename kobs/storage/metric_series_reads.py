@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from kobs.model.scope import Scope, Signal
 from kobs.storage.clickhouse import Store
-from kobs.storage.metric_reads import Selection, day, series_condition
-
-Labels = tuple[tuple[str, str], ...]
-"""A label set in the order of the names, the metric's own name among them."""
+from kobs.storage.label_index import LabelIndex, Labels
+from kobs.storage.metric_reads import LabelCondition, Selection, day, series_condition
 
 _NAME = "__name__"
 
@@ -74,6 +72,17 @@ def find_few_series(
         comment=comment,
     )
     return _decoded(rows.combine_chunks()) if rows.num_rows <= limit else None
+
+
+def read_label_index(
+    store: Store, scope: Scope, metric: str, *, after_ms: int, until_ms: int, comment: str = ""
+) -> LabelIndex:
+    """Return an index of the labels of a metric's series that may have samples in (after, until]."""
+    whole = Selection((LabelCondition(_NAME, metric, is_pattern=False, is_negated=False),), after_ms, until_ms)
+    condition, parameters = series_condition(scope, whole)
+    return LabelIndex(
+        store.select(f"SELECT metric, fp, labels FROM metric_series WHERE {condition}", parameters, comment=comment)
+    )
 
 
 def read_label_sets(

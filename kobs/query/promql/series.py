@@ -3,7 +3,8 @@
 Labels of an id never change: they are kept, the least used are forgotten first; so are the label sets of the same ids
 asked for together, with what queries work out from them. The ids of a selector are kept together
 with the revision of their metric's series, which is asked for each time: a panel that is asked for again and again
-costs a look at the revision instead of a search. Selectors without a metric's name are searched for each time. Ids are
+costs a look at the revision instead of a search. A metric that is searched again and again by other labels gets an
+index of them. Selectors without a metric's name are searched for each time. Ids are
 kept for each scope by itself; labels are looked up only for ids that a scope has found. One object serves all queries
 of a process, from any thread.
 """
@@ -12,7 +13,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from kobs.query.promql.tree import Matcher, MatchOperator, VectorSelector
 from kobs.query.promql.values import Labels, LabelSets
 from kobs.storage import metric_series_reads
 from kobs.storage.clickhouse import Store
+from kobs.storage.label_index import LabelIndex
 from kobs.storage.metric_reads import LabelCondition, Selection
 from kobs.storage.metric_series_reads import Revision
 
@@ -31,6 +33,13 @@ _MOST_LABEL_SETS = 200_000
 """About 150 MB of label sets, and for half as many 100 MB of what was worked out from them: groups, JSON."""
 _MOST_IDS = 2_000_000
 """16 MB of ids."""
+_MOST_INDEXES = 1_000
+_MOST_INDEXED_ROWS = 500_000
+_MOST_INDEXED_LABELS = 5_000_000
+"""About 100 MB of indexes, with their texts."""
+_SEARCHES_BEFORE_INDEX = 2
+"""Making an index takes as long as some searches."""
+_EVERYTHING = Scope.all()
 _FEW_IDS = 1_000
 """Up to so many label sets are looked up by their ids, more by the whole selection."""
 
@@ -76,6 +85,16 @@ class _Known:
         return len(self.found.ids) + 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """The index of a metric's labels on some days, and what must be as it was for it to hold."""
+
+    index: LabelIndex | None = None
+    revision: Revision | None = None
+    changes: int | None = None
+    searches: int = 0
+
+
 class SeriesMemory:
     """Finds series and remembers them."""
 
@@ -88,6 +107,7 @@ class SeriesMemory:
         self._together: OrderedDict[bytes, LabelSets] = OrderedDict()
         self._together_count = 0
         self._found: OrderedDict[object, _Known] = OrderedDict()
+        self._indexes: OrderedDict[object, _Indexed] = OrderedDict()
         self._ids = 0
 
     def find(
@@ -119,12 +139,60 @@ class SeriesMemory:
         if known is not None and revision is not None and known.revision == revision:
             self._remember(key, _Known(revision, changes, known.found))
             return known.found
-        ids = self._search(scope, selection, limit=limit, comment=comment)
+        indexed = self._search_index(scope, metric, selection, changes, limit=limit, comment=comment)
+        ids = self._search(scope, selection, limit=limit, comment=comment) if indexed is None else indexed
         is_whole = len(selection.conditions) == 1 and scope.clusters is None and scope.namespaces is None
         found = Found(ids, (metric,), is_whole_metric=is_whole, selection=selection, scope=scope)
         if revision is not None or changes is not None:
             self._remember(key, _Known(revision, changes, found))
         return found
+
+    def _search_index(
+        self, scope: Scope, metric: str, selection: Selection, changes: int | None, *, limit: int, comment: str
+    ) -> NDArray[np.uint64] | None:
+        """Return the ids of a selection's series from the index of their metric's labels, at most `limit` and one.
+
+        None where the store has to be asked: there is no index yet, or it cannot tell. An index is made when a metric
+        is searched for the third time since its series changed last.
+        """
+        wanted = _plain_labels(selection, metric)
+        if changes is None or wanted is None or scope != _EVERYTHING:
+            return None
+        after_ms, until_ms = selection.after_ms, selection.until_ms
+        key = (metric, metric_series_reads.days(selection))
+        with self._lock:
+            known = self._indexes.pop(key, None) or _Indexed()
+            self._indexes[key] = known
+            while len(self._indexes) > _MOST_INDEXES:
+                self._indexes.popitem(last=False)
+        if known.changes != changes:
+            revision = metric_series_reads.read_revision(
+                self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
+            )
+            if revision != known.revision:
+                known = _Indexed(revision=revision)
+            known = replace(known, changes=changes)
+        if known.index is None and known.searches < _SEARCHES_BEFORE_INDEX:
+            known = replace(known, searches=known.searches + 1)
+        elif known.index is None and known.revision is not None and known.revision.rows <= _MOST_INDEXED_ROWS:
+            index = metric_series_reads.read_label_index(
+                self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
+            )
+            known = replace(known, index=index)
+        with self._lock:
+            self._indexes[key] = known
+            self._forget_indexes()
+        if known.index is None:
+            return None
+        ids = known.index.find(wanted)[: limit + 1]
+        if len(ids) <= _FEW_IDS:
+            label_sets = known.index.labels(wanted)
+            self._remember_labels(list(label_sets), list(label_sets.values()))
+        return ids
+
+    def _forget_indexes(self) -> None:
+        while sum(len(each.index) for each in self._indexes.values() if each.index is not None) > _MOST_INDEXED_LABELS:
+            self._indexes.popitem(last=False)
 
     def _search(self, scope: Scope, selection: Selection, *, limit: int, comment: str) -> NDArray[np.uint64]:
         """Return the ids of a selection's series, at most `limit` and one; of few the labels are read along."""
@@ -214,6 +282,19 @@ class SeriesMemory:
                 self._labels.move_to_end(each)
             while len(self._labels) > self._most_label_sets:
                 self._labels.popitem(last=False)
+
+
+def _plain_labels(selection: Selection, metric: str) -> list[tuple[str, str]] | None:
+    """Return the labels that a selection's series must have beside the metric's name, None where it asks otherwise."""
+    wanted = []
+    for each in selection.conditions:
+        if each.is_pattern or each.is_negated or not each.value:
+            return None
+        if each.name != METRIC_NAME:
+            wanted.append((each.name, each.value))
+        elif each.value != metric:
+            return None
+    return wanted or None
 
 
 def condition(matcher: Matcher) -> LabelCondition:

@@ -1,8 +1,10 @@
 """What a query reads of a store is what a real Prometheus reads of the same samples, however they lie in the store."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kobs.errors import LimitError
@@ -351,6 +353,45 @@ def test_new_series_and_samples_are_seen_at_once(store: Store) -> None:
         block = leaves.instant(selector(metric="up"), moments, lookback_ms=LOOKBACK_MS)
         assert points_of(block, moments) == {str(n): {BASE_MS: float(n)} for n in range(1, count + 1)}
         assert leaves.statistics.series == count
+
+
+def test_a_metric_that_is_searched_again_and_again_gives_the_same_series(store: Store) -> None:
+    """By the index of its labels from the third time on, also after new series and for who may see less."""
+    limited = Scope(None, frozenset({"shop"}), frozenset({Signal.METRICS}))
+    memory = SeriesMemory(store)
+    statements: list[str] = []
+    select = store.select
+
+    def watched(sql: str, *arguments: Any, **named: Any) -> pa.Table:
+        statements.append(sql)
+        return select(sql, *arguments, **named)
+
+    store.select = watched  # type: ignore[method-assign]
+    number = 0
+    unusual = {7: matcher("__name__", "down"), 8: matcher("none", ""), 9: matcher("pod", "x", MatchOperator.NOT_EQUAL)}
+    for _ in range(3):
+        new = []
+        for _ in range(40):
+            labels = {"pod": f"pod-{number % 13}", "namespace": ("shop", "bank")[number % 2], "number": str(number)}
+            new.append(({"__name__": ("up", "down")[number % 5 == 0], **labels}, [BASE_MS], [1.0]))
+            number += 1
+        store_all(store, new)
+        was_searched = []
+        for pod in range(13):
+            wanted = [matcher("pod", f"pod-{pod}"), matcher("namespace", "shop")][: 1 + pod % 2]
+            wanted += [unusual[pod]] if pod in unusual else []
+            vector = selector(*wanted, metric="up")
+            for scope in (EVERYTHING, limited):
+                statements.clear()
+                found = memory.find(scope, vector, after_ms=BASE_MS - 1000, until_ms=BASE_MS, limit=1000)
+                if scope is EVERYTHING and pod not in unusual:
+                    was_searched.append(any("LIMIT 1 BY fp" in sql for sql in statements))
+                other = SeriesMemory(store)
+                plain = other.find(scope, vector, after_ms=BASE_MS - 1000, until_ms=BASE_MS, limit=1000)
+                assert found.ids.tolist() == plain.ids.tolist()
+                assert memory.labels(found) == other.labels(plain)
+        # Others may write to a store by HTTP: there nothing tells that an index still holds.
+        assert was_searched == ([True] * 2 + [False] * 8 if store.embedded else [True] * 10)
 
 
 def test_little_is_remembered_where_little_may_be(filled_store: Store) -> None:
