@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from kobs.errors import RejectedError
 from kobs.model.samples import MetricType
-from kobs.wire.label_set_order import LabelSetOrder
+from kobs.wire.remote_write_order import LabelSetOrder
 
 Labels = list[tuple[bytes, bytes]]
 """Names and values as they came: in any order, of any bytes."""

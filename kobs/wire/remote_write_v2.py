@@ -11,7 +11,6 @@ number here, and a label set is known by those.
 import numpy as np
 import numpy.typing as npt
 
-from kobs.wire.label_set_order import Numbers
 from kobs.wire.remote_write import (
     MOST_LABELS,
     MOST_PARTS,
@@ -30,6 +29,7 @@ from kobs.wire.remote_write import (
     type_of,
     varint,
 )
+from kobs.wire.remote_write_order import Numbers
 from kobs.wire.remote_write_parts import MARGIN, find_parts
 
 _NOTHING_SAID = 0

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from kobs.wire import label_set_order
-from kobs.wire.label_set_order import UNKNOWN, LabelSetOrder
+from kobs.wire import remote_write_order
+from kobs.wire.remote_write_order import UNKNOWN, LabelSetOrder
 
 
 class Asking:
@@ -70,7 +70,7 @@ def test_what_comes_again_is_looked_up_once_a_run_wherever_it_is_cut() -> None:
 
 
 def test_the_order_is_forgotten_where_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_set_order, "_MOST_KEYS", 5000)
+    monkeypatch.setattr(remote_write_order, "_MOST_KEYS", 5000)
     keys = [(number, 7, number + 1) for number in range(1, 4000)]
     asking = Asking()
     for _ in range(3):
