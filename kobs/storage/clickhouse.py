@@ -35,7 +35,6 @@ DEFAULT_MAX_MEMORY_BYTES = 2 * 1024**3
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _HTTP_MARGIN_SECONDS = 10.0
-"""The change of a command, which may be one of any table."""
 _ACCESS_ERRORS = frozenset(
     {192, 193, 194, 516}
 )  # unknown user, wrong password, required password, authentication failed

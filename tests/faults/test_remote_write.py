@@ -15,7 +15,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.faults.processes import machine
+from tests.faults.processes import ServerProgram, machine
 from tests.peers import peer
 from tests.ports import free_port
 
@@ -140,7 +140,15 @@ def wait_for_scrapes(app: App, count: int) -> None:
     deadline = time.monotonic() + _SECONDS
     while app.turn < until:
         assert time.monotonic() < deadline, "nobody scrapes"
-        time.sleep(0.1)
+        time.sleep(0.1)  # the target counts; nobody tells when
+
+
+def crash(server: ServerProgram) -> None:
+    """End a server as a crash does and start it anew."""
+    server.kill()
+    time.sleep(1.0)  # so that senders meet nobody, and have to try again
+    server.start()
+    server.wait_until_ready()
 
 
 def by_scrape(found: dict[tuple[tuple[str, str], ...], list[list[Any]]]) -> list[dict[frozenset[tuple[str, str]], str]]:
@@ -177,10 +185,7 @@ def test_every_sample_of_a_prometheus_is_stored_whatever_happens_to_the_server(t
         with prometheus(tmp_path, app=app.port, url=server.url, message=message) as url:
             for _ in range(2):
                 wait_for_scrapes(app, 6)
-                server.kill()
-                time.sleep(1.0)
-                server.start()
-                server.wait_until_ready()
+                crash(server)
             end = time.time()
             time.sleep(1.5)
             expected = samples(url, end)
@@ -210,16 +215,13 @@ def test_every_sample_of_a_vmagent_is_stored_whatever_happens_to_the_server(tmp_
         server.wait_until_ready()
         with vmagent(tmp_path, app=app.port, url=server.url, protocol=protocol):
             wait_for_scrapes(app, 6)
-            server.kill()
-            time.sleep(1.0)
-            server.start()
-            server.wait_until_ready()
+            crash(server)
             wait_for_scrapes(app, 3)
             turn = app.turn
             deadline = time.monotonic() + _SECONDS
             while len(found := by_scrape(samples(server.url, time.time(), **token))) < turn:
                 assert time.monotonic() < deadline, f"{len(found)} of {turn} scrapes"
-                time.sleep(0.3)
+                time.sleep(0.3)  # the sender tells nobody when its queue is empty
         assert found[:turn] == [scrape_of(number) for number in range(1, turn + 1)]
         metrics = httpx.get(f"{server.url}/metrics", headers=token, trust_env=False).text
         assert 'kobs_api_remote_write_requests_total{message="prometheus.WriteRequest",status="204"}' in metrics

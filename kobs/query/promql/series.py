@@ -139,7 +139,7 @@ class SeriesMemory:
         if known is not None and revision is not None and known.revision == revision:
             self._remember(key, _Known(revision, changes, known.found))
             return known.found
-        indexed = self._search_index(scope, metric, selection, changes, limit=limit, comment=comment)
+        indexed = self._search_index(scope, metric, selection, changes, revision, limit=limit, comment=comment)
         ids = self._search(scope, selection, limit=limit, comment=comment) if indexed is None else indexed
         is_whole = len(selection.conditions) == 1 and scope.clusters is None and scope.namespaces is None
         found = Found(ids, (metric,), is_whole_metric=is_whole, selection=selection, scope=scope)
@@ -148,12 +148,20 @@ class SeriesMemory:
         return found
 
     def _search_index(
-        self, scope: Scope, metric: str, selection: Selection, changes: int | None, *, limit: int, comment: str
+        self,
+        scope: Scope,
+        metric: str,
+        selection: Selection,
+        changes: int | None,
+        revision: Revision | None,
+        *,
+        limit: int,
+        comment: str,
     ) -> NDArray[np.uint64] | None:
         """Return the ids of a selection's series from the index of their metric's labels, at most `limit` and one.
 
         None where the store has to be asked: there is no index yet, or it cannot tell. An index is made when a metric
-        is searched for the third time since its series changed last.
+        is searched for the third time since its series changed last. `revision` is that of the metric, if it was read.
         """
         wanted = _plain_labels(selection, metric)
         if changes is None or wanted is None or scope != _EVERYTHING:
@@ -166,9 +174,10 @@ class SeriesMemory:
             while len(self._indexes) > _MOST_INDEXES:
                 self._indexes.popitem(last=False)
         if known.changes != changes:
-            revision = metric_series_reads.read_revision(
-                self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
-            )
+            if revision is None:
+                revision = metric_series_reads.read_revision(
+                    self._store, scope, metric, after_ms=after_ms, until_ms=until_ms, comment=comment
+                )
             if revision != known.revision:
                 known = _Indexed(revision=revision)
             known = replace(known, changes=changes)
